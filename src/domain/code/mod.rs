@@ -1,0 +1,207 @@
+//! The registry of `PXLnnn` codes: one line a code, one Markdown file a code, read by checks, errors and `explain` alike.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// How the process ends when a code decides it (see the table in the README).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 1: a bug or something nobody foresaw.
+    Unexpected = 1,
+    /// 2: the command line, or a change nobody agreed to.
+    Usage = 2,
+    /// 3: the configuration file or a secret it refers to.
+    Configuration = 3,
+    /// 4: checks failed.
+    Checks = 4,
+    /// 5: a cluster or a server cannot be reached or refuses.
+    Unreachable = 5,
+    /// 6: out of time; not the same as failed.
+    TimedOut = 6,
+    /// 7: setup stopped part-way and says what stands; running it again goes on.
+    PartWay = 7,
+    /// 130: interrupted from the keyboard.
+    Interrupted = 130,
+}
+
+macro_rules! codes {
+    ($($name:ident $number:literal $exit:ident $title:literal;)+) => {
+        /// A stable code. Names say the meaning, numbers are what users see.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code { $(#[doc = $title] $name = $number,)+ }
+
+        impl Code {
+            /// Every code, ascending.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// What it means, in a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Self::$name => $title,)+ }
+            }
+
+            /// How a run ends that ends with this code.
+            pub fn exit(self) -> Exit {
+                match self { $(Self::$name => Exit::$exit,)+ }
+            }
+
+            /// The long text of `explain`, Markdown.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$name => include_str!(concat!("PXL", stringify!($number), ".md")),)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    ConfigNotFound 101 Configuration "no configuration file";
+    ConfigSyntax 102 Configuration "the configuration is not valid YAML";
+    UnknownKey 103 Configuration "unknown key in the configuration";
+    DuplicateKey 104 Configuration "duplicate key in the configuration";
+    InvalidValue 105 Configuration "a value is missing or not of the form it must have";
+    LiteralSecret 106 Configuration "a password is written into the configuration";
+    NoSuchLink 107 Configuration "no link of that name";
+    SecretUnreadable 108 Configuration "a secret cannot be read";
+    PasswordTooLong 109 Configuration "the replication password is longer than 32 bytes";
+    NotSupportedYet 110 Configuration "this version cannot do that yet";
+    PasswordCharacters 111 Configuration "a password holds a character that cannot be sent";
+    NotApproved 112 Usage "changes were not agreed to";
+    OutputUnwritable 113 Unexpected "a file cannot be written";
+
+    NoSuchContext 201 Configuration "no such kube context";
+    ApiUnreachable 202 Unreachable "the Kubernetes API cannot be reached";
+    ApiTimedOut 203 TimedOut "the Kubernetes API did not answer in time";
+    SameCluster 204 Configuration "source and replica are the same cluster";
+    Forbidden 205 Unreachable "a Kubernetes permission is missing";
+    NoPodMatches 206 Checks "no pod matches";
+    SourceServiceUnusable 207 Checks "the source's Service offers no way in from outside";
+    ExecFailed 208 Unreachable "a command cannot be run in a container";
+    LinkLocked 209 Checks "another run works on this link";
+    FieldConflict 210 Checks "another manager owns a field";
+    CredentialsRejected 211 Unreachable "the Kubernetes API rejects the credentials";
+    NoNodeAddress 212 Checks "no ready node of the source has a usable address";
+    ApplyRejected 213 Checks "the cluster rejects an object";
+    MemberNotReady 214 Checks "a member's pod is not ready";
+
+    IstioMissing 301 Checks "Istio's resources are not there";
+    IstiodDown 302 Checks "istiod does not answer";
+    VipInUse 303 Checks "the virtual address is in use";
+    HostInUse 304 Checks "the mesh name is defined elsewhere too";
+    NameUnresolved 310 Checks "the mesh name does not resolve in the member";
+    NameElsewhere 311 Checks "the mesh name resolves to another address";
+    NotInNameTable 312 Checks "the sidecar does not know the mesh name";
+    NoSidecar 320 Checks "the member has no sidecar";
+    NoListener 330 Checks "the sidecar has no listener for the virtual address";
+    NoEndpoints 331 Checks "the sidecar has no or other endpoints";
+    EndpointRefused 340 Checks "the endpoint refuses the connection";
+    EndpointSilent 341 Checks "the endpoint does not answer";
+    PermissiveHang 342 Checks "the source's sidecar waits for the client to speak first";
+    StrictHang 343 Checks "the source's sidecar demands mutual TLS";
+    AuthorizationDenied 344 Checks "the mesh denies the connection";
+    SelfConnection 345 Checks "the mesh name leads back to the replica";
+    WrongServer 346 Checks "the mesh name leads to a server that is no known source member";
+    NoProbe 347 Checks "the member's container has no client to prove the path with";
+    PathBroken 348 Checks "the path fails in a way not known here";
+
+    ServerUnreachable 401 Unreachable "the server cannot be reached";
+    AccessDenied 402 Unreachable "the server refuses the account";
+    PrivilegeMissing 403 Unreachable "the account lacks a privilege";
+    TlsRequired 404 Checks "the server demands TLS";
+    TlsVerification 405 Checks "the server's certificate is not accepted";
+    CaFileMissing 406 Checks "the CA file is not on the member";
+    PublicKeyNeeded 407 Checks "the password needs TLS or the server's public key";
+    ServerTimedOut 408 TimedOut "the server did not answer in time";
+    ReplicationAccessDenied 410 Checks "the source refuses the replication account";
+    VersionTooOld 411 Checks "the server is older than 8.0.26";
+    ServerError 412 Checks "the server answers with an error";
+
+    PrerequisiteMissing 501 Checks "a server setting does not allow the link";
+    ServerIdClash 502 Checks "two servers have the same server_id or server_uuid";
+    Purged 503 Checks "the source has purged what the replica lacks";
+    Errant 504 Checks "the replica has transactions that the source lacks";
+    ChannelElsewhere 505 Checks "the channel exists and points elsewhere";
+    ChannelTwice 506 Checks "more than one member has the channel";
+    NoChannel 507 Checks "the link has no channel";
+    ReceiverNotConnecting 510 Checks "the receiver does not connect";
+    UnknownSource 511 Checks "the receiver is attached to an unknown server";
+    ReceiverStopped 512 Checks "the receiver stopped";
+    ApplierStopped 513 Checks "the applier stopped";
+    ChannelDiffers 514 Checks "the channel is not configured as the link says";
+
+    LagHigh 601 Checks "the lag is above its threshold";
+    LagUnknown 602 Checks "the lag cannot be told";
+
+    Internal 901 Unexpected "an error nobody foresaw";
+    TimedOut 902 TimedOut "out of time";
+    Interrupted 903 Interrupted "interrupted";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PXL{}", *self as u16)
+    }
+}
+
+/// The text is no code of the registry.
+#[derive(Debug, thiserror::Error)]
+#[error("no code `{0}`; `pxc-link explain --list` prints them all")]
+pub struct UnknownCode(String);
+
+impl FromStr for Code {
+    type Err = UnknownCode;
+
+    /// Accepts `PXL402`, `pxl402` and `402`.
+    fn from_str(text: &str) -> Result<Self, UnknownCode> {
+        let digits = text.trim().trim_start_matches(|c: char| c.is_ascii_alphabetic());
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|code| digits.parse() == Ok(*code as u16))
+            .ok_or_else(|| UnknownCode(text.to_owned()))
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_text_of_at_most_fifteen_lines_that_begins_with_its_title() {
+        for code in Code::ALL {
+            let text = code.text();
+            assert!(text.starts_with(&format!("# {code}: {}\n", code.title())), "{code}: first line");
+            assert!(text.lines().count() <= 15, "{code}: too long");
+            assert!(text.contains("\n**Seen**") && text.contains("\n**Mend**"), "{code}: how seen, how mended");
+        }
+    }
+
+    #[test]
+    fn a_sentence_never_serves_two_codes() {
+        let mut seen = std::collections::HashMap::new();
+        for code in Code::ALL {
+            for line in code.text().lines().filter(|line| !line.trim().is_empty()) {
+                assert_eq!(seen.insert(line, code), None, "{code} repeats a line: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn codes_are_read_as_they_are_written() {
+        for code in Code::ALL {
+            assert_eq!(code.to_string().parse::<Code>().unwrap(), *code);
+        }
+        assert!("PXL999".parse::<Code>().is_err());
+    }
+}

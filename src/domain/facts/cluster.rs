@@ -1,0 +1,132 @@
+//! What was seen of a Kubernetes cluster: itself, its nodes, pods, services and locks.
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A cluster that answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterFacts {
+    /// The context it was reached by, or `in-cluster`.
+    pub context: String,
+    /// The API server's URL.
+    pub server: String,
+    /// The UID of namespace `kube-system`: the same for every way to reach the same cluster.
+    pub uid: String,
+    /// The API server's version, such as `v1.36.3`.
+    pub version: String,
+    /// Rules that this run needs and the user does not have.
+    pub denied: Vec<DeniedRule>,
+    /// Versions of `networking.istio.io` that serve ServiceEntry, preferred first; empty where Istio is not there.
+    pub istio_versions: Vec<String>,
+    /// Ready pods of istiod; `None` where there is no istiod Deployment to see (an external control plane).
+    pub istiod_ready: Option<u32>,
+    /// `podCIDR` of nodes and ServiceCIDR ranges, as text; may be empty (both are optional fields).
+    pub ranges: Vec<String>,
+}
+
+/// A permission that is missing, in the words of RBAC.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DeniedRule {
+    /// `get`, `list`, `create`, `patch`, `delete` …
+    pub verb: String,
+    /// The API group; empty for the core group.
+    pub group: String,
+    /// The resource, with its subresource after a slash.
+    pub resource: String,
+    /// The namespace; `None` for cluster-wide rules.
+    pub namespace: Option<String>,
+}
+
+/// A node of the source's cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeFacts {
+    /// Its name.
+    pub name: String,
+    /// Condition Ready is True.
+    pub ready: bool,
+    /// Addresses by type (`InternalIP`, `ExternalIP`), in the order listed.
+    pub addresses: Vec<(String, IpAddr)>,
+}
+
+/// The source's Service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceFacts {
+    /// Its name.
+    pub name: String,
+    /// `ClusterIP`, `NodePort`, `LoadBalancer` …
+    pub kind: String,
+    /// Its pod selector.
+    pub selector: BTreeMap<String, String>,
+    /// Port number → node port, where it has one.
+    pub ports: Vec<(u16, Option<u16>)>,
+    /// `externalTrafficPolicy: Local`.
+    pub local_only: bool,
+}
+
+/// A member's pod.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PodFacts {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// Its address, once it has one.
+    pub ip: Option<IpAddr>,
+    /// The node it runs on.
+    pub node: Option<String>,
+    /// Condition Ready is True.
+    pub ready: bool,
+    /// Names of its ordinary containers.
+    pub containers: Vec<String>,
+    /// Its sidecar.
+    pub sidecar: Sidecar,
+    /// `ISTIO_META_DNS_CAPTURE` as the injected container has it; `None` without a sidecar.
+    pub dns_capture: Option<bool>,
+    /// The controller above it, as `Kind/name` (`StatefulSet/pxc`).
+    pub owner: Option<String>,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations whose key names Istio; others are left out.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// How a pod takes part in the mesh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sidecar {
+    /// No `istio-proxy` container.
+    Absent,
+    /// An ordinary container, or an init container that stays (native sidecar).
+    Present {
+        /// The kubelet says it is ready.
+        ready: bool,
+    },
+}
+
+/// A Lease that serves as a link's lock.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeaseFacts {
+    /// Who holds it; `None` when released.
+    pub holder: Option<String>,
+    /// When it was last renewed.
+    pub renewed: Option<Timestamp>,
+    /// How long a renewal lasts, in seconds.
+    pub duration_seconds: Option<i32>,
+}
+
+/// Any other object that matters, with the part of it that is judged.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObjectFacts {
+    /// Its kind.
+    pub kind: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// `metadata.creationTimestamp`.
+    pub created: Option<Timestamp>,
+    /// Its `spec`.
+    pub spec: serde_json::Value,
+}

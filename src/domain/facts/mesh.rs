@@ -1,0 +1,109 @@
+//! What was seen of the mesh: names in use, one sidecar's configuration, and what a probe through the name got.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::{problem::Fetched, spec::Endpoint};
+
+/// Names and addresses that the replica's mesh already has.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeshFacts {
+    /// Every ServiceEntry of the cluster.
+    pub entries: Vec<NamedEntry>,
+}
+
+/// A ServiceEntry, reduced to what can collide.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NamedEntry {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// `spec.hosts`.
+    pub hosts: Vec<String>,
+    /// `spec.addresses` and `status.addresses[].value`, as written.
+    pub addresses: Vec<String>,
+    /// The value of label `pxc-link.io/link`, if this tool made it.
+    pub link: Option<String>,
+}
+
+/// The path from one replica member, milestone by milestone.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PathFacts {
+    /// The member's pod.
+    pub member: String,
+    /// What `getent ahostsv4` in the application container answers for the mesh name; empty when it does not resolve.
+    pub resolved: Fetched<Vec<IpAddr>>,
+    /// What the sidecar's own name table has for the mesh name (`debug/ndsz` of the agent); `None` where it serves no names.
+    pub name_table: Fetched<Option<Vec<IpAddr>>>,
+    /// The sidecar's listener, cluster and endpoints before the probe.
+    pub envoy: Fetched<EnvoyFacts>,
+    /// The endpoints' counters after the probe.
+    pub after: Fetched<Vec<EnvoyHost>>,
+    /// What the authenticated query through the name got.
+    pub probe: Fetched<ProbeAnswer>,
+}
+
+/// What one Envoy has for the link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EnvoyFacts {
+    /// The cluster that the listener `<vip>_<port>` sends to; `None` without such a listener.
+    pub listener_cluster: Option<String>,
+    /// Why Envoy refused the listener, if it did.
+    pub listener_error: Option<String>,
+    /// Hosts of cluster `outbound|<port>||<host>`; `None` without such a cluster.
+    pub hosts: Option<Vec<EnvoyHost>>,
+}
+
+/// One endpoint in Envoy, with its counters since Envoy learned of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvoyHost {
+    /// Where it sends to.
+    pub endpoint: Endpoint,
+    /// Connections tried.
+    pub cx_total: u64,
+    /// Connections that failed.
+    pub cx_connect_fail: u64,
+    /// Connections open.
+    pub cx_active: u64,
+    /// Ejected by outlier detection.
+    pub ejected: bool,
+}
+
+/// How a probe through the name ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeAnswer {
+    /// What probed, such as `mysql client 9.7.0 in container pxc, TLS VERIFY_IDENTITY`.
+    pub by: String,
+    /// Wall time in milliseconds.
+    pub took_ms: u64,
+    /// The end.
+    pub end: ProbeEnd,
+}
+
+/// The ends a probe can have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProbeEnd {
+    /// An authenticated query was answered.
+    Answered {
+        /// `@@server_uuid`.
+        server_uuid: String,
+        /// `@@hostname`.
+        hostname: String,
+        /// `USER()`: the account and the address the server sees the client at.
+        seen_as: String,
+    },
+    /// The client printed an error.
+    Error {
+        /// MySQL client or server error number, where the text had one.
+        errno: Option<u16>,
+        /// The text, without secrets.
+        text: String,
+    },
+    /// No end within the probe's deadline.
+    TimedOut,
+    /// The container has no `mysql` client.
+    NoClient,
+}

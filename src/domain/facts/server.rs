@@ -1,0 +1,121 @@
+//! What was seen of a MySQL server and of its replication channels.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::super::{gtid::GtidSet, spec::Tls};
+
+/// A server that answered.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerFacts {
+    /// `@@server_uuid`, lower case.
+    pub server_uuid: String,
+    /// `@@server_id`.
+    pub server_id: u32,
+    /// `@@hostname`.
+    pub hostname: String,
+    /// `@@version`, such as `9.7.0` or `8.0.36-28.1`.
+    pub version: String,
+    /// `@@gtid_mode`.
+    pub gtid_mode: String,
+    /// `@@enforce_gtid_consistency`.
+    pub enforce_gtid_consistency: String,
+    /// `@@log_bin`.
+    pub log_bin: bool,
+    /// `@@log_replica_updates`.
+    pub log_replica_updates: bool,
+    /// `@@binlog_format`.
+    pub binlog_format: String,
+    /// `@@binlog_row_image`.
+    pub binlog_row_image: String,
+    /// `@@skip_replica_start`: not dynamic, so judged and never offered to be set.
+    pub skip_replica_start: bool,
+    /// `@@super_read_only`.
+    pub super_read_only: bool,
+    /// `@@binlog_expire_logs_seconds`.
+    pub binlog_expire_logs_seconds: u64,
+    /// `@@gtid_executed`.
+    pub gtid_executed: GtidSet,
+    /// `@@gtid_purged`.
+    pub gtid_purged: GtidSet,
+    /// The server's clock in UTC, when it was read.
+    pub clock: Timestamp,
+    /// What the account may do that this link needs and what it lacks: privileges missing, as GRANT writes them.
+    pub missing_privileges: Vec<String>,
+    /// Every channel, the group replication ones left out.
+    pub channels: Vec<ChannelFacts>,
+}
+
+/// The settings of a channel that this tool owns, all of them set and all of them read back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChannelSettings {
+    /// `SOURCE_HOST`.
+    pub host: String,
+    /// `SOURCE_PORT`.
+    pub port: u16,
+    /// `SOURCE_USER`.
+    pub user: String,
+    /// `SOURCE_SSL` and what belongs to it.
+    pub tls: Tls,
+    /// `GET_SOURCE_PUBLIC_KEY`.
+    pub get_public_key: bool,
+    /// `SOURCE_AUTO_POSITION`.
+    pub auto_position: bool,
+    /// `SOURCE_CONNECT_RETRY`, seconds.
+    pub connect_retry: u32,
+    /// `SOURCE_RETRY_COUNT`; 0 is for ever.
+    pub retry_count: u64,
+    /// `SOURCE_HEARTBEAT_PERIOD`, milliseconds; 0 is off.
+    pub heartbeat_ms: u64,
+}
+
+/// One channel of one server.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChannelFacts {
+    /// `CHANNEL_NAME`; empty for the default channel.
+    pub name: String,
+    /// Its settings.
+    pub settings: ChannelSettings,
+    /// The receiver.
+    pub receiver: ThreadState,
+    /// The applier: its coordinator where there is one, and the first error among its workers.
+    pub applier: ThreadState,
+    /// `SOURCE_UUID` of the server the receiver is or was attached to, lower case.
+    pub source_uuid: Option<String>,
+    /// `RECEIVED_TRANSACTION_SET`.
+    pub received: GtidSet,
+    /// When the receiver last heard from the source: a heartbeat, or an event of a transaction being queued.
+    pub last_heard: Option<Timestamp>,
+}
+
+/// A replication thread.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadState {
+    /// `SERVICE_STATE`: `ON`, `OFF` or `CONNECTING`.
+    pub state: String,
+    /// Its last error; `None` when the number is 0.
+    pub error: Option<ThreadError>,
+}
+
+impl ThreadState {
+    /// `SERVICE_STATE` is `ON`.
+    pub fn is_on(&self) -> bool {
+        self.state == "ON"
+    }
+
+    /// `SERVICE_STATE` is `OFF`.
+    pub fn is_off(&self) -> bool {
+        self.state == "OFF"
+    }
+}
+
+/// `LAST_ERROR_NUMBER` and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ThreadError {
+    /// The number the server shows.
+    pub errno: u32,
+    /// The text; the number alone decides nothing (13114 and 13117 stand for many causes).
+    pub text: String,
+    /// When.
+    pub at: Option<Timestamp>,
+}

@@ -1,0 +1,12 @@
+//! The pure heart: what a link is, what was seen, what it means and what to do. No I/O, no clock, no async.
+
+pub mod check;
+pub mod code;
+pub mod event;
+pub mod facts;
+pub mod gtid;
+pub mod hint;
+pub mod judge;
+pub mod plan;
+pub mod problem;
+pub mod spec;

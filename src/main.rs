@@ -1,0 +1,2 @@
+//! The `pxc-link` binary.
+fn main() {}
