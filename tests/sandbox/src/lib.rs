@@ -1,0 +1,8 @@
+//! The sandbox: two real Kubernetes clusters with Istio and MySQL on one machine, without Docker.
+//!
+//! [`prepare::prepare`] fills a cache with everything that is built, fetched and unpacked.
+
+pub mod cache;
+pub mod host;
+pub mod prepare;
+pub mod progress;

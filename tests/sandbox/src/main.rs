@@ -1,0 +1,2 @@
+//! The `cargo sandbox` binary.
+fn main() {}
