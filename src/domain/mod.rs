@@ -10,3 +10,4 @@ pub mod judge;
 pub mod plan;
 pub mod problem;
 pub mod spec;
+pub mod vip;
