@@ -1,6 +1,6 @@
 //! The plan: the difference between what is to be and what is, step by step, made before anything is written.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// What a run would do; empty steps are kept, so that the reader sees what stays.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -30,6 +30,15 @@ pub struct Step {
     pub target: String,
     /// What happens to it.
     pub action: Action,
+}
+
+/// What applying one object would do, as the cluster itself answered a dry run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Preview {
+    /// The object as it is; `None` where it does not exist.
+    pub before: Option<serde_json::Value>,
+    /// The object as it would be.
+    pub after: serde_json::Value,
 }
 
 /// What a step is about.

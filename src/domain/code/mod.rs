@@ -91,6 +91,7 @@ codes! {
     NameElsewhere 311 Checks "the mesh name resolves to another address";
     NotInNameTable 312 Checks "the sidecar does not know the mesh name";
     NoSidecar 320 Checks "the member has no sidecar";
+    NotIntercepted 321 Checks "the sidecar leaves the connection alone";
     NoListener 330 Checks "the sidecar has no listener for the virtual address";
     NoEndpoints 331 Checks "the sidecar has no or other endpoints";
     EndpointRefused 340 Checks "the endpoint refuses the connection";

@@ -74,6 +74,9 @@ pub struct PodFacts {
     pub uid: String,
     /// Its address, once it has one.
     pub ip: Option<IpAddr>,
+    /// `status.hostIP`: the address of the node it runs on.
+    #[serde(default)]
+    pub host_ip: Option<IpAddr>,
     /// The node it runs on.
     pub node: Option<String>,
     /// Condition Ready is True.

@@ -43,6 +43,10 @@ pub struct PathFacts {
     pub after: Fetched<Vec<EnvoyHost>>,
     /// What the authenticated query through the name got.
     pub probe: Fetched<ProbeAnswer>,
+    /// What the same client got straight from an endpoint's address; asked only where the probe through the name got no
+    /// answer. Tells a fault of the mesh from one of the network.
+    #[serde(default)]
+    pub direct: Option<Fetched<ProbeAnswer>>,
 }
 
 /// What one Envoy has for the link.
