@@ -1,0 +1,86 @@
+//! The command line of `cargo sandbox`.
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use sandbox::{
+    cache::Cache,
+    prepare::{self, Cancel, Options, PrepareError},
+    progress::{Progress, took},
+};
+
+use crate::cli_world::{WorldCliError, WorldCommand};
+
+/// Two real Kubernetes clusters with Istio and MySQL on one machine.
+#[derive(Debug, Parser)]
+#[command(name = "cargo sandbox", bin_name = "cargo sandbox", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build, fetch and unpack everything a world needs (once; about 15 minutes on 2 cores)
+    Prepare(Prepare),
+    /// Empty the cache
+    Clean,
+    #[command(flatten)]
+    World(WorldCommand),
+}
+
+#[derive(Debug, Args)]
+struct Prepare {
+    /// Keep Go's build and module caches (11 GB) for the next change of a version
+    #[arg(long)]
+    keep_build_caches: bool,
+}
+
+/// Why a command ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    #[error(transparent)]
+    Cache(#[from] sandbox::cache::NoCacheHome),
+    #[error(transparent)]
+    Prepare(#[from] PrepareError),
+    #[error(transparent)]
+    World(#[from] WorldCliError),
+    #[error("cannot handle signals: {0}")]
+    Signals(#[from] std::io::Error),
+}
+
+impl CliError {
+    /// 130 after an interruption, as shells have it; else 1.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Prepare(PrepareError::Interrupted) => ExitCode::from(130),
+            _ => ExitCode::FAILURE,
+        }
+    }
+}
+
+impl Cli {
+    pub(crate) fn run(self) -> Result<(), CliError> {
+        let cache = Cache::of_user()?;
+        match self.command {
+            Command::World(command) => command.run(&cache)?,
+            Command::Prepare(arguments) => {
+                let progress = Progress::new();
+                let options = Options { keep_build_caches: arguments.keep_build_caches };
+                prepare::prepare(&cache, options, &progress, &Cancel::on_signals()?)?;
+                progress.note(&format!("the sandbox is prepared ({})", took(progress.elapsed())));
+            }
+            Command::Clean => {
+                let progress = Progress::new();
+                let size = prepare::clean(&cache, &progress, &Cancel::on_signals()?)?;
+                progress.note(&format!(
+                    "removed `{}` ({}.{} GB)",
+                    cache.root().display(),
+                    size / 1_000_000_000,
+                    size / 100_000_000 % 10
+                ));
+            }
+        }
+        Ok(())
+    }
+}
