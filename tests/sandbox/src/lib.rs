@@ -1,8 +1,11 @@
 //! The sandbox: two real Kubernetes clusters with Istio and MySQL on one machine, without Docker.
 //!
-//! [`prepare::prepare`] fills a cache with everything that is built, fetched and unpacked.
+//! [`prepare::prepare`] fills a cache with everything that is built, fetched and unpacked;
+//! [`world::up`] raises a world from it.
 
 pub mod cache;
 pub mod host;
 pub mod prepare;
 pub mod progress;
+pub mod reexec;
+pub mod world;

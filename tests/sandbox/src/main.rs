@@ -1,12 +1,14 @@
 //! The `cargo sandbox` binary.
 
 mod cli;
+mod cli_world;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    sandbox::reexec::intercept();
     match cli::Cli::parse().run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -1,0 +1,257 @@
+//! Work that needs a single-threaded process: the program starts itself again for it, because namespaces cannot be
+//! entered or left from a process with several threads, and forking by hand is not safe Rust.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, dup2_stdout, setsid};
+use serde::{Deserialize, Serialize};
+
+use crate::world::links::{self, LinkOp};
+
+/// First argument of a process that was started by [`command`]; no user types it.
+const MARK: &str = "__pxc-link-sandbox-task";
+
+/// The program itself, also after the file was replaced by a newer build.
+const SELF: &str = "/proc/self/exe";
+
+/// What a process started again has to do.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Task {
+    /// Makes new namespaces and starts [`Task::Init`] in them; prints its process id and ends.
+    Unshare(Namespaces),
+    /// Is process 1 of the new namespaces: mounts, says `ready`, then only reaps.
+    Init(Namespaces),
+    /// Enters the namespaces of a process and starts a command there that stays; prints its process id as seen there.
+    Daemon(Entry),
+    /// Second half of [`Task::Daemon`], inside: starts the command and ends, so that the namespace's init inherits it.
+    Detach(Entry),
+    /// Enters the namespaces of a process and runs a command there with this process's standard streams.
+    Run(Entry),
+    /// Enters the network namespace of a process and changes its links.
+    Links { init: i32, ops: Vec<LinkOp> },
+}
+
+/// The namespaces of one node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Namespaces {
+    /// Directory of the node: names the process in listings, and holds what is mounted below.
+    pub dir: PathBuf,
+    /// Directories that become empty memory file systems.
+    pub masks: Vec<PathBuf>,
+    /// Mounted in this order after the masks; missing targets are made.
+    pub binds: Vec<Bind>,
+}
+
+/// A bind mount.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Bind {
+    pub source: PathBuf,
+    pub target: PathBuf,
+    pub read_only: bool,
+}
+
+/// A command to run in the namespaces of the process `init`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub init: i32,
+    pub dir: PathBuf,
+    pub env: BTreeMap<String, String>,
+    pub argv: Vec<String>,
+    /// Takes both output streams of a daemon; appended to.
+    pub log: Option<PathBuf>,
+}
+
+/// Runs the task and ends the process if it was started by this library; returns at once otherwise.
+///
+/// Every binary that uses the library calls this before anything else, while it has a single thread.
+pub fn intercept() {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() != Some(MARK) {
+        return;
+    }
+    let code = match args.next().ok_or_else(|| io::Error::other("no task given")).and_then(|json| {
+        let task: Task = serde_json::from_str(&json)?;
+        perform(task)
+    }) {
+        Ok(code) => code,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "{error}");
+            1
+        }
+    };
+    #[expect(clippy::exit, reason = "the process exists for this task alone; main must not go on")]
+    std::process::exit(code);
+}
+
+/// The command that performs `task` in a process of its own.
+pub(crate) fn command(task: &Task) -> io::Result<Command> {
+    let mut command = Command::new(SELF);
+    command.arg(MARK).arg(serde_json::to_string(task)?);
+    Ok(command)
+}
+
+fn perform(task: Task) -> io::Result<i32> {
+    match task {
+        Task::Unshare(namespaces) => make_namespaces(namespaces).map(|()| 0),
+        Task::Init(namespaces) => be_init(&namespaces),
+        Task::Daemon(entry) => start_daemon(entry),
+        Task::Detach(entry) => detach(&entry).map(|()| 0),
+        Task::Run(entry) => run(&entry),
+        Task::Links { init, ops } => {
+            enter(init, CloneFlags::CLONE_NEWNET)?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(links::apply(&ops)).map(|()| 0).map_err(io::Error::other)
+        }
+    }
+}
+
+fn make_namespaces(namespaces: Namespaces) -> io::Result<()> {
+    setsid()?;
+    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
+    let init = command(&Task::Init(namespaces))?.stdin(Stdio::null()).spawn()?;
+    writeln!(io::stdout(), "{}", init.id())
+}
+
+fn be_init(namespaces: &Namespaces) -> io::Result<i32> {
+    // Before the first child can end: an ignored signal would not wake `wait` below.
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block()?;
+    std::env::set_current_dir("/")?;
+    mount_all(namespaces)?;
+    writeln!(io::stdout(), "ready")?;
+    let null: OwnedFd = OpenOptions::new().read(true).write(true).open("/dev/null")?.into();
+    dup2_stdout(&null)?;
+    loop {
+        while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+            if status == WaitStatus::StillAlive {
+                break;
+            }
+        }
+        children.wait()?;
+    }
+}
+
+fn mount_all(namespaces: &Namespaces) -> io::Result<()> {
+    const NONE: Option<&str> = None;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    mount(Some("proc"), "/proc", Some("proc"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, NONE)?;
+    for mask in &namespaces.masks {
+        mount(Some("tmpfs"), mask, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
+            .map_err(|error| context(format!("mount an empty {}", mask.display()), error))?;
+    }
+    for bind in &namespaces.binds {
+        mount_bind(bind).map_err(|error| {
+            context(format!("mount {} on {}", bind.source.display(), bind.target.display()), error)
+        })?;
+    }
+    // The kubelet hands mounts on to its containers.
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_SHARED, NONE)?;
+    Ok(())
+}
+
+fn mount_bind(bind: &Bind) -> io::Result<()> {
+    const NONE: Option<&str> = None;
+    if !bind.target.exists() {
+        if bind.source.is_dir() {
+            std::fs::create_dir_all(&bind.target)?;
+        } else {
+            File::create(&bind.target)?;
+        }
+    }
+    mount(Some(&bind.source), &bind.target, NONE, MsFlags::MS_BIND, NONE)?;
+    if bind.read_only {
+        let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(NONE, &bind.target, NONE, flags, NONE)?;
+    }
+    Ok(())
+}
+
+fn enter(init: i32, kinds: CloneFlags) -> io::Result<()> {
+    // All are opened first: /proc means another one once the mount namespace is entered.
+    let mut namespaces = Vec::new();
+    for (kind, name) in
+        [(CloneFlags::CLONE_NEWNET, "net"), (CloneFlags::CLONE_NEWPID, "pid"), (CloneFlags::CLONE_NEWNS, "mnt")]
+    {
+        if kinds.contains(kind) {
+            let path = format!("/proc/{init}/ns/{name}");
+            namespaces.push((File::open(&path).map_err(|error| context(format!("open {path}"), error))?, kind));
+        }
+    }
+    for (namespace, kind) in namespaces {
+        setns(namespace, kind).map_err(|error| context(format!("enter the namespaces of process {init}"), error))?;
+    }
+    Ok(())
+}
+
+const NODE: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWPID).union(CloneFlags::CLONE_NEWNS);
+
+fn start_daemon(entry: Entry) -> io::Result<i32> {
+    let log = entry.log.as_deref().ok_or_else(|| io::Error::other("a daemon needs a log file"))?;
+    let log = open_log(log)?;
+    let mut second = command(&Task::Detach(Entry { log: None, ..entry }))?;
+    enter(entry.init, NODE)?;
+    let status = second.stdin(Stdio::null()).stderr(log).spawn()?.wait()?;
+    Ok(code_of(status))
+}
+
+fn detach(entry: &Entry) -> io::Result<()> {
+    setsid()?;
+    // The log arrives as standard error; the id goes to standard output.
+    let log = io::stderr();
+    let log = std::os::fd::AsFd::as_fd(&log).try_clone_to_owned()?;
+    let child = spawn(entry, Stdio::null(), Stdio::from(log.try_clone()?), Stdio::from(log))?;
+    writeln!(io::stdout(), "{}", child.id())
+}
+
+fn run(entry: &Entry) -> io::Result<i32> {
+    enter(entry.init, NODE)?;
+    let mut child = spawn(entry, Stdio::inherit(), Stdio::inherit(), Stdio::inherit())?;
+    Ok(code_of(child.wait()?))
+}
+
+fn spawn(entry: &Entry, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {
+    let (program, args) = entry.argv.split_first().ok_or_else(|| io::Error::other("no command given"))?;
+    Command::new(program)
+        .args(args)
+        .envs(&entry.env)
+        .current_dir(&entry.dir)
+        .stdin(stdin)
+        .stdout(stdout)
+        .stderr(stderr)
+        .process_group(0)
+        .spawn()
+        .map_err(|error| context(format!("start {program}"), error))
+}
+
+fn open_log(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(|error| context(format!("open {}", path.display()), error))
+}
+
+fn code_of(status: std::process::ExitStatus) -> i32 {
+    status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
+}
+
+fn context(what: String, error: impl Into<io::Error>) -> io::Error {
+    let error = error.into();
+    io::Error::new(error.kind(), format!("{what}: {error}"))
+}
+
+/// Exit code for a `main` that ends with the code of a command it ran.
+pub fn exit_code(code: i32) -> ExitCode {
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}

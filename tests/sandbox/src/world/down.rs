@@ -1,0 +1,77 @@
+//! Removing a world: the machine is as it was before.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use super::error::While;
+use super::layout::cgroup_prefix;
+use super::lock::lock;
+use super::wait::Wait;
+use super::{Node, Record, WorldError, cgroup, files, network, world_dir};
+use crate::cache::Cache;
+
+/// How long to wait for another process that raises or removes the same world.
+const LOCK_DEADLINE: Duration = Duration::from_secs(300);
+
+/// How long processes and cgroups may take to go.
+const END_DEADLINE: Duration = Duration::from_secs(30);
+
+/// Removes the world. Says whether there was one.
+pub async fn down(cache: &Cache, name: &str) -> Result<bool, WorldError> {
+    let dir = world_dir(cache, name)?;
+    let _lock = lock(cache, name, LOCK_DEADLINE).await?;
+    let stood = dir.exists();
+    clear(&dir, name).await?;
+    Ok(stood)
+}
+
+/// Ends and removes whatever is left of a world; its directory goes last, so that an interrupted run can be repeated.
+pub(crate) async fn clear(dir: &Path, name: &str) -> Result<(), WorldError> {
+    if !dir.exists() {
+        return Ok(());
+    }
+    let nodes = started(dir)?;
+    for node in &nodes {
+        node.kill();
+    }
+    let wait = Wait {
+        what: "the end of the nodes' processes".to_owned(),
+        deadline: END_DEADLINE,
+        look: dir.display().to_string(),
+    };
+    wait.until(async || match nodes.iter().find(|node| node.init().is_some()) {
+        None => Ok(()),
+        Some(node) => Err(format!("{} still runs", node.dir().display())),
+    })
+    .await?;
+    // An unreadable record has nothing more to say; the processes are gone either way.
+    if let Ok(Some(record)) = files::read_json::<Record>(&dir.join("world.json")) {
+        cgroup::remove(&cgroup_prefix(record.index, name), END_DEADLINE).await?;
+        network::disconnect_host(record.index).await?;
+    }
+    remove_dir(dir).await
+}
+
+fn started(dir: &Path) -> Result<Vec<Node>, WorldError> {
+    fs::read_dir(dir)
+        .while_doing(|| format!("read {}", dir.display()))?
+        .flatten()
+        .filter(|entry| entry.path().join("node.json").exists())
+        .map(|entry| Node::open(entry.path()))
+        .collect()
+}
+
+async fn remove_dir(dir: &Path) -> Result<(), WorldError> {
+    let wait = Wait {
+        what: format!("the removal of {}", dir.display()),
+        deadline: END_DEADLINE,
+        look: dir.display().to_string(),
+    };
+    wait.until(async || match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.to_string()),
+        _ => Ok(()),
+    })
+    .await
+}

@@ -1,0 +1,262 @@
+//! The MySQL servers of one cluster: accounts, certificates, objects.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, ListParams};
+use rand::Rng;
+use rand::distr::Alphanumeric;
+use serde_json::json;
+
+use super::layout::Cluster;
+use super::pki::{Authority, Subject};
+use super::wait::Wait;
+use super::{WorldError, apply, files};
+
+/// Namespace of the servers in both clusters.
+pub const NAMESPACE: &str = "pxc";
+
+/// The mesh's name for the source.
+pub const SOURCE_HOST: &str = "pxc-source.production.global";
+
+/// NodePort of the Service `pxc` in the cluster `production`.
+pub const SOURCE_NODE_PORT: u16 = 31306;
+
+/// An account of the servers; its password is the key of its name in the Secret `pxc-secrets`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Account {
+    /// May do everything; for the tests.
+    Root,
+    /// What pxc-link uses, with the least grants of its side.
+    PxcLink,
+    /// What the replica uses on the source.
+    Replication,
+    /// Asks whether the server lives, from inside its container.
+    Health,
+}
+
+impl Account {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Root, Self::PxcLink, Self::Replication, Self::Health];
+
+    /// User name, and key in the Secret.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::PxcLink => "pxc_link",
+            Self::Replication => "repl",
+            Self::Health => "health",
+        }
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What the accounts may do; everything on `*.*` unless it says otherwise.
+struct Grants {
+    source: &'static [&'static str],
+    replica: &'static [&'static str],
+    replication: &'static [&'static str],
+}
+
+const GRANTS: Grants = Grants {
+    source: &["REPLICATION CLIENT, PROCESS ON *.*", "SELECT ON performance_schema.*"],
+    replica: &[
+        "REPLICATION_SLAVE_ADMIN ON *.*",
+        "RELOAD, REPLICATION CLIENT ON *.*",
+        "SELECT ON performance_schema.*",
+    ],
+    replication: &["REPLICATION SLAVE, REPLICATION CLIENT ON *.*"],
+};
+
+/// Fresh passwords for all accounts.
+pub(crate) fn passwords() -> BTreeMap<String, String> {
+    let password = || rand::rng().sample_iter(Alphanumeric).take(24).map(char::from).collect::<String>();
+    Account::ALL.into_iter().map(|account| (account.name().to_owned(), password())).collect()
+}
+
+/// A string literal of the server's default mode.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
+}
+
+/// The statements of a server's first start. The account for health comes last: a server without it never gets ready.
+fn accounts_sql(cluster: Cluster, passwords: &BTreeMap<String, String>) -> String {
+    let secret = |account: Account| quoted(passwords.get(account.name()).map_or("", String::as_str));
+    let mut sql = vec![
+        format!("ALTER USER root@localhost IDENTIFIED BY {}", secret(Account::Root)),
+        format!("CREATE USER root@'%' IDENTIFIED BY {}", secret(Account::Root)),
+        "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION".to_owned(),
+    ];
+    let mut add = |account: Account, grants: &[&str]| {
+        sql.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {}", secret(account)));
+        sql.extend(grants.iter().map(|grant| format!("GRANT {grant} TO {account}@'%'")));
+    };
+    match cluster {
+        Cluster::Production => {
+            add(Account::PxcLink, GRANTS.source);
+            add(Account::Replication, GRANTS.replication);
+        }
+        Cluster::Dr => add(Account::PxcLink, GRANTS.replica),
+    }
+    sql.push(format!("CREATE USER {}@localhost IDENTIFIED BY {}", Account::Health, secret(Account::Health)));
+    // Both sides start with no binary log and no GTID.
+    sql.push("RESET BINARY LOGS AND GTIDS".to_owned());
+    sql.iter().map(|statement| format!("{statement};\n")).collect()
+}
+
+/// Makes the servers' authority and certificates, unless they are there.
+pub(crate) fn make_certificates(dir: &Path) -> Result<(), WorldError> {
+    if dir.join("complete").exists() {
+        return Ok(());
+    }
+    files::make_dir(dir)?;
+    let authority = Authority::root("sandbox-mysql")?;
+    files::write(&dir.join("ca.crt"), &authority.certificate)?;
+    files::write(&dir.join("ca.key"), &authority.key)?;
+    for cluster in Cluster::ALL {
+        let mut names: Vec<String> = ["localhost", "127.0.0.1", "pxc", "pxc.pxc", "pxc.pxc.svc", "pxc.pxc.svc.cluster.local"]
+            .map(str::to_owned)
+            .into();
+        names.push("*.pxc-members.pxc.svc.cluster.local".to_owned());
+        if cluster == Cluster::Production {
+            names.push(SOURCE_HOST.to_owned());
+        }
+        let pair =
+            authority.leaf(Subject { name: &format!("mysql-{cluster}"), organization: None, alternatives: names })?;
+        files::write(&dir.join(format!("{cluster}.crt")), &pair.certificate)?;
+        files::write(&dir.join(format!("{cluster}.key")), &pair.key)?;
+    }
+    files::write(&dir.join("complete"), "")
+}
+
+/// The namespace and its Secrets, as YAML.
+pub(crate) fn before(
+    certificates: &Path,
+    cluster: Cluster,
+    passwords: &BTreeMap<String, String>,
+) -> Result<String, WorldError> {
+    let read = |name: String| files::read(&certificates.join(name));
+    let secret = |name: &str, data: serde_json::Value| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "namespace": NAMESPACE},
+            "stringData": data,
+        })
+    };
+    let labels = if cluster.injects() { json!({"istio-injection": "enabled"}) } else { json!({}) };
+    let health = passwords.get(Account::Health.name()).map_or("", String::as_str);
+    let objects = [
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}),
+        secret("pxc-secrets", json!(passwords)),
+        secret(
+            "pxc-tls",
+            json!({
+                "ca.crt": read("ca.crt".to_owned())?,
+                "tls.crt": read(format!("{cluster}.crt"))?,
+                "tls.key": read(format!("{cluster}.key"))?,
+            }),
+        ),
+        secret(
+            "pxc-init",
+            json!({
+                "accounts.sql": accounts_sql(cluster, passwords),
+                "health.cnf": format!("[client]\nuser={}\npassword={health}\nsocket=/run/mysqld/mysqld.sock\n", Account::Health),
+            }),
+        ),
+    ];
+    Ok(objects.iter().map(|object| format!("---\n{object}\n")).collect())
+}
+
+/// The servers themselves, as YAML.
+pub(crate) fn servers(cluster: Cluster, members: u32) -> String {
+    let service = match cluster {
+        Cluster::Production => json!({
+            "type": "NodePort",
+            "selector": {"app": "pxc"},
+            "ports": [{"name": "tcp-mysql", "port": 3306, "nodePort": SOURCE_NODE_PORT}],
+        }),
+        Cluster::Dr => json!({"selector": {"app": "pxc"}, "ports": [{"name": "tcp-mysql", "port": 3306}]}),
+    };
+    apply::fill(
+        include_str!("../manifests/mysql.yaml"),
+        &[
+            ("MEMBERS", &members.to_string()),
+            ("SERVER_ID_BASE", &cluster.server_id_base().to_string()),
+            ("SERVICE", &service.to_string()),
+        ],
+    )
+}
+
+/// Waits until all members are ready.
+pub(crate) async fn ready(client: &kube::Client, cluster: Cluster, members: u32) -> Result<(), WorldError> {
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), NAMESPACE);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+    let wait = Wait {
+        what: format!("{members} MySQL member(s) in cluster {cluster}"),
+        deadline: Duration::from_secs(180),
+        look: format!("kubectl --context {cluster} -n {NAMESPACE} describe pods"),
+    };
+    wait.until(async || {
+        let set = sets.get("pxc").await.map_err(|error| error.to_string())?;
+        let status = set.status.unwrap_or_default();
+        let wanted = i32::try_from(members).unwrap_or(i32::MAX);
+        if status.observed_generation >= set.metadata.generation
+            && status.replicas == wanted
+            && status.ready_replicas == Some(wanted)
+        {
+            return Ok(());
+        }
+        let list = pods.list(&ListParams::default().labels("app=pxc")).await.map_err(|error| error.to_string())?;
+        Err(list.items.iter().map(describe).collect::<Vec<_>>().join("; "))
+    })
+    .await
+}
+
+fn describe(pod: &Pod) -> String {
+    let status = pod.status.clone().unwrap_or_default();
+    let containers = status.container_statuses.unwrap_or_default();
+    let waiting: Vec<_> = containers
+        .iter()
+        .filter(|container| !container.ready)
+        .map(|container| {
+            let state = container.state.as_ref().and_then(|state| state.waiting.as_ref());
+            let reason = state.and_then(|waiting| waiting.reason.clone()).unwrap_or_else(|| "not ready".to_owned());
+            format!("{} {reason}", container.name)
+        })
+        .collect();
+    let phase = status.phase.unwrap_or_default();
+    format!("{} {phase} ({})", pod.metadata.name.clone().unwrap_or_default(), waiting.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_keep_every_character() {
+        assert_eq!(quoted(r"a'b\c"), r"'a''b\\c'");
+    }
+
+    #[test]
+    fn the_source_alone_has_the_replication_account() {
+        let passwords = passwords();
+        assert!(accounts_sql(Cluster::Production, &passwords).contains("CREATE USER repl@'%'"));
+        assert!(!accounts_sql(Cluster::Dr, &passwords).contains("repl@"));
+    }
+
+    #[test]
+    fn passwords_differ() {
+        let all: std::collections::BTreeSet<_> = passwords().into_values().collect();
+        assert_eq!(all.len(), Account::ALL.len());
+    }
+}
