@@ -297,7 +297,7 @@ mod tests {
             thread::sleep(Duration::from_millis(200));
             cancel.cancel();
         });
-        let error = job.run("sleep", &mut sh("sleep 300"), Duration::from_secs(300)).unwrap_err();
+        let error = job.run("sleep", &mut sh("sleep 300"), Duration::from_mins(5)).unwrap_err();
         canceller.join().unwrap();
         assert!(matches!(error, StepError::Interrupted), "{error}");
         assert!(start.elapsed() < GRACE);

@@ -75,8 +75,7 @@ impl Part {
             return Ok(());
         }
         let piece = progress.begin(self.name, doing);
-        let made = self.make(cache, cancel, make);
-        match made {
+        match self.make(cache, cancel, make) {
             Ok(()) => {
                 piece.done();
                 Ok(())

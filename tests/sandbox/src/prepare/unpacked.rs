@@ -10,7 +10,7 @@ use super::{
 };
 use crate::cache::Cache;
 
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 const IMPORT_DEADLINE: Duration = Duration::from_mins(15);
 const END_DEADLINE: Duration = Duration::from_secs(30);
 
