@@ -170,6 +170,20 @@ impl Check {
     }
 }
 
+/// What a report comes to: the worst of its outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Everything that was judged is good.
+    Ok,
+    /// Works, but something should be looked at.
+    Warning,
+    /// Something could not be seen and nothing is known to be wrong; also where nothing was judged at all.
+    Unknown,
+    /// Something is wrong.
+    Failed,
+}
+
 /// Something a run wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
@@ -193,6 +207,21 @@ pub struct Report {
 }
 
 impl Report {
+    /// The worst outcome. A skipped check adds nothing: the one that it waits for does.
+    pub fn verdict(&self) -> Verdict {
+        self.checks
+            .iter()
+            .filter_map(|check| match check.outcome {
+                Outcome::Passed => Some(Verdict::Ok),
+                Outcome::Warned(_) => Some(Verdict::Warning),
+                Outcome::Unknown(_) => Some(Verdict::Unknown),
+                Outcome::Failed(_) => Some(Verdict::Failed),
+                Outcome::Skipped { .. } => None,
+            })
+            .max()
+            .unwrap_or(Verdict::Unknown)
+    }
+
     /// The first failed check, or the first unknown one where none failed, in the order of the path.
     pub fn first_problem(&self) -> Option<&Check> {
         let first = |wanted: fn(&Outcome) -> bool| {

@@ -11,3 +11,4 @@ pub mod plan;
 pub mod problem;
 pub mod spec;
 pub mod vip;
+pub mod status;
