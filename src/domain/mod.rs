@@ -10,5 +10,5 @@ pub mod judge;
 pub mod plan;
 pub mod problem;
 pub mod spec;
-pub mod vip;
 pub mod status;
+pub mod vip;
