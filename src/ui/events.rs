@@ -209,7 +209,9 @@ mod tests {
     fn shown(progress: Progress, loudness: Loudness, theme: Theme) -> String {
         let (out, err) = (Page::default(), Page::default());
         let sink = EventSink::new(&printer(loudness, theme, false, out.clone(), err.clone()), progress);
-        run_of_events().iter().for_each(|event| sink.emit(event));
+        for event in &run_of_events() {
+            sink.emit(event);
+        }
         assert_eq!(out.text(), "", "events never go to stdout");
         err.text()
     }
