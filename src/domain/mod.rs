@@ -1,7 +1,9 @@
 //! The pure heart: what a link is, what was seen, what it means and what to do. No I/O, no clock, no async.
 
+pub mod channel;
 pub mod check;
 pub mod code;
+pub mod errno;
 pub mod event;
 pub mod facts;
 pub mod gtid;
@@ -9,6 +11,7 @@ pub mod hint;
 pub mod judge;
 pub mod plan;
 pub mod problem;
+pub mod quote;
 pub mod spec;
 pub mod status;
 pub mod vip;

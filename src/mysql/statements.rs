@@ -1,0 +1,113 @@
+//! Every statement this program sends, embedded from `sql/`, and the one function that fills in values.
+
+use secrecy::zeroize::Zeroizing;
+
+/// A statement, or a template of one with `{names}` where literals go. Logs and errors know it by its name only.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Statement {
+    /// The file's name.
+    pub(crate) name: &'static str,
+    file: &'static str,
+}
+
+macro_rules! statements {
+    ($($constant:ident $file:literal;)+) => {
+        $(pub(crate) const $constant: Statement =
+            Statement { name: $file, file: include_str!(concat!("../../sql/", $file)) };)+
+
+        #[cfg(test)]
+        const ALL: &[Statement] = &[$($constant,)+];
+    };
+}
+
+statements! {
+    CHANGE_REPLICATION_SOURCE "change_replication_source.sql";
+    CHANNELS "channels.sql";
+    CHANNEL_THREADS "channel_threads.sql";
+    GRANTS "grants.sql";
+    IDENTITY "identity.sql";
+    RESET_REPLICA_ALL "reset_replica_all.sql";
+    SERVER "server.sql";
+    SESSION_NAMES "session_names.sql";
+    SESSION_SETTINGS "session_settings.sql";
+    SESSION_WSREP "session_wsrep.sql";
+    START_APPLIER "start_applier.sql";
+    START_RECEIVER "start_receiver.sql";
+    STOP_APPLIER "stop_applier.sql";
+    STOP_RECEIVER "stop_receiver.sql";
+    WORKER_ERRORS "worker_errors.sql";
+}
+
+impl Statement {
+    /// The text without the header comment.
+    pub(crate) fn text(self) -> &'static str {
+        let mut rest = self.file;
+        while let Some((_, below)) = rest.strip_prefix("-- ").and_then(|line| line.split_once('\n')) {
+            rest = below;
+        }
+        rest.trim_end()
+    }
+
+    /// The text with every `{name}` replaced by its value, which must be a literal already. Values are never searched
+    /// for names again, so a password may hold braces. The result is wiped when it goes.
+    pub(crate) fn filled(self, values: &[(&str, &str)]) -> Zeroizing<String> {
+        let mut rest = self.text();
+        // A buffer that grows leaves copies behind that nobody wipes; no template has a name twice.
+        let capacity = rest.len() + values.iter().map(|(_, value)| value.len()).sum::<usize>();
+        let mut filled = Zeroizing::new(String::with_capacity(capacity));
+        while let Some((before, after)) = rest.split_once('{') {
+            filled.push_str(before);
+            let (name, below) = after.split_once('}').unwrap_or((after, ""));
+            if let Some((_, value)) = values.iter().find(|(known, _)| *known == name) {
+                filled.push_str(value);
+            }
+            rest = below;
+        }
+        filled.push_str(rest);
+        filled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_embedded_and_says_what_it_needs() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/sql");
+        let mut files: Vec<String> =
+            std::fs::read_dir(folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        files.sort();
+        let mut embedded: Vec<&str> = ALL.iter().map(|statement| statement.name).collect();
+        embedded.sort_unstable();
+        assert_eq!(files, embedded);
+        for statement in ALL {
+            let header: Vec<&str> = statement.file.lines().take(3).collect();
+            for (line, key) in header.iter().zip(["-- Purpose: ", "-- Privileges: ", "-- Versions: "]) {
+                assert!(line.starts_with(key) && line.len() > key.len(), "{}: {key}", statement.name);
+            }
+            let text = statement.text();
+            assert!(
+                !text.is_empty() && !text.contains("--") && !text.contains(';'),
+                "{}: one statement",
+                statement.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_statement_about_channels_always_names_one() {
+        for statement in ALL {
+            let text = statement.text();
+            if ["CHANGE ", "START ", "STOP ", "RESET "].iter().any(|verb| text.starts_with(verb)) {
+                assert!(text.ends_with("FOR CHANNEL {channel}"), "{}", statement.name);
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_is_never_read_as_a_template() {
+        let statement = Statement { name: "x", file: "-- Purpose: x\nA {one} B {two} C" };
+        assert_eq!(*statement.filled(&[("one", "'{two}'"), ("two", "'}{'")]), "A '{two}' B '}{' C");
+    }
+}
