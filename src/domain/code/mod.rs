@@ -26,7 +26,7 @@ pub enum Exit {
 }
 
 macro_rules! codes {
-    ($($name:ident $number:literal $exit:ident $title:literal;)+) => {
+    ($($name:ident $number:literal $exit:ident $title:literal [$($row:literal),*];)+) => {
         /// A stable code. Names say the meaning, numbers are what users see.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum Code { $(#[doc = $title] $name = $number,)+ }
@@ -45,6 +45,12 @@ macro_rules! codes {
                 match self { $(Self::$name => Exit::$exit,)+ }
             }
 
+            /// The rows it covers of the two tables of known failures, the mesh's and replication's: `mesh:47`,
+            /// `repl:20`. A row belongs to one code.
+            pub fn rows(self) -> &'static [&'static str] {
+                match self { $(Self::$name => &[$($row),*],)+ }
+            }
+
             /// The long text of `explain`, Markdown.
             pub fn text(self) -> &'static str {
                 match self { $(Self::$name => include_str!(concat!("PXL", stringify!($number), ".md")),)+ }
@@ -54,87 +60,87 @@ macro_rules! codes {
 }
 
 codes! {
-    ConfigNotFound 101 Configuration "no configuration file";
-    ConfigSyntax 102 Configuration "the configuration is not valid YAML";
-    UnknownKey 103 Configuration "unknown key in the configuration";
-    DuplicateKey 104 Configuration "duplicate key in the configuration";
-    InvalidValue 105 Configuration "a value is missing or not of the form it must have";
-    LiteralSecret 106 Configuration "a password is written into the configuration";
-    NoSuchLink 107 Configuration "no link of that name";
-    SecretUnreadable 108 Configuration "a secret cannot be read";
-    PasswordTooLong 109 Configuration "the replication password is longer than 32 bytes";
-    NotSupportedYet 110 Configuration "this version cannot do that yet";
-    PasswordCharacters 111 Configuration "a password holds a character that cannot be sent";
-    NotApproved 112 Usage "changes were not agreed to";
-    OutputUnwritable 113 Unexpected "a file cannot be written";
+    ConfigNotFound 101 Configuration "no configuration file" [];
+    ConfigSyntax 102 Configuration "the configuration is not valid YAML" [];
+    UnknownKey 103 Configuration "unknown key in the configuration" [];
+    DuplicateKey 104 Configuration "duplicate key in the configuration" [];
+    InvalidValue 105 Configuration "a value is missing or not of the form it must have" [];
+    LiteralSecret 106 Configuration "a password is written into the configuration" [];
+    NoSuchLink 107 Configuration "no link of that name" [];
+    SecretUnreadable 108 Configuration "a secret cannot be read" [];
+    PasswordTooLong 109 Configuration "the replication password is longer than 32 bytes" [];
+    NotSupportedYet 110 Configuration "this version cannot do that yet" [];
+    PasswordCharacters 111 Configuration "a password holds a character that cannot be sent" [];
+    NotApproved 112 Usage "changes were not agreed to" [];
+    OutputUnwritable 113 Unexpected "a file cannot be written" [];
 
-    NoSuchContext 201 Configuration "no such kube context";
-    ApiUnreachable 202 Unreachable "the Kubernetes API cannot be reached";
-    ApiTimedOut 203 TimedOut "the Kubernetes API did not answer in time";
-    SameCluster 204 Configuration "source and replica are the same cluster";
-    Forbidden 205 Unreachable "a Kubernetes permission is missing";
-    NoPodMatches 206 Checks "no pod matches";
-    SourceServiceUnusable 207 Checks "the source's Service offers no way in from outside";
-    ExecFailed 208 Unreachable "a command cannot be run in a container";
-    LinkLocked 209 Checks "another run works on this link";
-    FieldConflict 210 Checks "another manager owns a field";
-    CredentialsRejected 211 Unreachable "the Kubernetes API rejects the credentials";
-    NoNodeAddress 212 Checks "no ready node of the source has a usable address";
-    ApplyRejected 213 Checks "the cluster rejects an object";
-    MemberNotReady 214 Checks "a member's pod is not ready";
+    NoSuchContext 201 Configuration "no such kube context" [];
+    ApiUnreachable 202 Unreachable "the Kubernetes API cannot be reached" [];
+    ApiTimedOut 203 TimedOut "the Kubernetes API did not answer in time" [];
+    SameCluster 204 Configuration "source and replica are the same cluster" [];
+    Forbidden 205 Unreachable "a Kubernetes permission is missing" [];
+    NoPodMatches 206 Checks "no pod matches" [];
+    SourceServiceUnusable 207 Checks "the source's Service offers no way in from outside" [];
+    ExecFailed 208 Unreachable "a command cannot be run in a container" [];
+    LinkLocked 209 Checks "another run works on this link" [];
+    FieldConflict 210 Checks "another manager owns a field" [];
+    CredentialsRejected 211 Unreachable "the Kubernetes API rejects the credentials" [];
+    NoNodeAddress 212 Checks "no ready node of the source has a usable address" [];
+    ApplyRejected 213 Checks "the cluster rejects an object" ["mesh:26", "mesh:27", "mesh:28"];
+    MemberNotReady 214 Checks "a member's pod is not ready" [];
 
-    IstioMissing 301 Checks "Istio's resources are not there";
-    IstiodDown 302 Checks "istiod does not answer";
-    VipInUse 303 Checks "the virtual address is in use";
-    HostInUse 304 Checks "the mesh name is defined elsewhere too";
-    NameUnresolved 310 Checks "the mesh name does not resolve in the member";
-    NameElsewhere 311 Checks "the mesh name resolves to another address";
-    NotInNameTable 312 Checks "the sidecar does not know the mesh name";
-    NoSidecar 320 Checks "the member has no sidecar";
-    NotIntercepted 321 Checks "the sidecar leaves the connection alone";
-    NoListener 330 Checks "the sidecar has no listener for the virtual address";
-    NoEndpoints 331 Checks "the sidecar has no or other endpoints";
-    EndpointRefused 340 Checks "the endpoint refuses the connection";
-    EndpointSilent 341 Checks "the endpoint does not answer";
-    PermissiveHang 342 Checks "the source's sidecar waits for the client to speak first";
-    StrictHang 343 Checks "the source's sidecar demands mutual TLS";
-    AuthorizationDenied 344 Checks "the mesh denies the connection";
-    SelfConnection 345 Checks "the mesh name leads back to the replica";
-    WrongServer 346 Checks "the mesh name leads to a server that is no known source member";
-    NoProbe 347 Checks "the member's container has no client to prove the path with";
-    PathBroken 348 Checks "the path fails in a way not known here";
+    IstioMissing 301 Checks "Istio's resources are not there" [];
+    IstiodDown 302 Checks "istiod does not answer" ["mesh:16", "mesh:29"];
+    VipInUse 303 Checks "the virtual address is in use" ["mesh:23"];
+    HostInUse 304 Checks "the mesh name is defined elsewhere too" ["mesh:5", "mesh:34"];
+    NameUnresolved 310 Checks "the mesh name does not resolve in the member" ["mesh:1", "mesh:4", "mesh:7", "mesh:8", "repl:16"];
+    NameElsewhere 311 Checks "the mesh name resolves to another address" ["mesh:2"];
+    NotInNameTable 312 Checks "the sidecar does not know the mesh name" ["mesh:3"];
+    NoSidecar 320 Checks "the member has no sidecar" ["mesh:9", "mesh:10", "mesh:11", "mesh:14"];
+    NotIntercepted 321 Checks "the sidecar leaves the connection alone" ["mesh:13"];
+    NoListener 330 Checks "the sidecar has no listener for the virtual address" ["mesh:18", "mesh:19", "mesh:20", "mesh:21", "mesh:22", "mesh:24", "mesh:25", "mesh:41", "mesh:42", "mesh:52"];
+    NoEndpoints 331 Checks "the sidecar has no or other endpoints" ["mesh:31", "mesh:32", "mesh:33", "mesh:35"];
+    EndpointRefused 340 Checks "the endpoint refuses the connection" ["mesh:36", "mesh:46"];
+    EndpointSilent 341 Checks "the endpoint does not answer" ["mesh:37", "mesh:38", "mesh:39", "mesh:40", "mesh:45"];
+    PermissiveHang 342 Checks "the source's sidecar waits for the client to speak first" ["mesh:47", "repl:19"];
+    StrictHang 343 Checks "the source's sidecar demands mutual TLS" ["mesh:48"];
+    AuthorizationDenied 344 Checks "the mesh denies the connection" [];
+    SelfConnection 345 Checks "the mesh name leads back to the replica" ["mesh:56"];
+    WrongServer 346 Checks "the mesh name leads to a server that is no known source member" [];
+    NoProbe 347 Checks "the member's container has no client to prove the path with" [];
+    PathBroken 348 Checks "the path fails in a way not known here" ["mesh:49", "mesh:50", "repl:17"];
 
-    ServerUnreachable 401 Unreachable "the server cannot be reached";
-    AccessDenied 402 Unreachable "the server refuses the account";
-    PrivilegeMissing 403 Unreachable "the account lacks a privilege";
-    TlsRequired 404 Checks "the server demands TLS";
-    TlsVerification 405 Checks "the server's certificate is not accepted";
-    CaFileMissing 406 Checks "the CA file is not on the member";
-    PublicKeyNeeded 407 Checks "the password needs TLS or the server's public key";
-    ServerTimedOut 408 TimedOut "the server did not answer in time";
-    ReplicationAccessDenied 410 Checks "the source refuses the replication account";
-    VersionTooOld 411 Checks "the server is older than 8.0.26";
-    ServerError 412 Checks "the server answers with an error";
+    ServerUnreachable 401 Unreachable "the server cannot be reached" [];
+    AccessDenied 402 Unreachable "the server refuses the account" [];
+    PrivilegeMissing 403 Unreachable "the account lacks a privilege" [];
+    TlsRequired 404 Checks "the server demands TLS" ["repl:26"];
+    TlsVerification 405 Checks "the server's certificate is not accepted" ["mesh:55", "repl:27", "repl:28"];
+    CaFileMissing 406 Checks "the CA file is not on the member" [];
+    PublicKeyNeeded 407 Checks "the password needs TLS or the server's public key" ["mesh:54", "repl:23"];
+    ServerTimedOut 408 TimedOut "the server did not answer in time" [];
+    ReplicationAccessDenied 410 Checks "the source refuses the replication account" ["mesh:53", "repl:20", "repl:21", "repl:24", "repl:25", "repl:29"];
+    VersionTooOld 411 Checks "the server is older than 8.0.26" [];
+    ServerError 412 Checks "the server answers with an error" ["mesh:51", "repl:22", "repl:36", "repl:40"];
 
-    PrerequisiteMissing 501 Checks "a server setting does not allow the link";
-    ServerIdClash 502 Checks "two servers have the same server_id or server_uuid";
-    Purged 503 Checks "the source has purged what the replica lacks";
-    Errant 504 Checks "the replica has transactions that the source lacks";
-    ChannelElsewhere 505 Checks "the channel exists and points elsewhere";
-    ChannelTwice 506 Checks "more than one member has the channel";
-    NoChannel 507 Checks "the link has no channel";
-    ReceiverNotConnecting 510 Checks "the receiver does not connect";
-    UnknownSource 511 Checks "the receiver is attached to an unknown server";
-    ReceiverStopped 512 Checks "the receiver stopped";
-    ApplierStopped 513 Checks "the applier stopped";
-    ChannelDiffers 514 Checks "the channel is not configured as the link says";
+    PrerequisiteMissing 501 Checks "a server setting does not allow the link" ["repl:6", "repl:12"];
+    ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:8", "repl:9"];
+    Purged 503 Checks "the source has purged what the replica lacks" ["repl:1"];
+    Errant 504 Checks "the replica has transactions that the source lacks" ["repl:2"];
+    ChannelElsewhere 505 Checks "the channel exists and points elsewhere" [];
+    ChannelTwice 506 Checks "more than one member has the channel" ["repl:3"];
+    NoChannel 507 Checks "the link has no channel" ["repl:41"];
+    ReceiverNotConnecting 510 Checks "the receiver does not connect" ["mesh:57", "mesh:58", "repl:15", "repl:18", "repl:45"];
+    UnknownSource 511 Checks "the receiver is attached to an unknown server" [];
+    ReceiverStopped 512 Checks "the receiver stopped" ["repl:4", "repl:5", "repl:7", "repl:11", "repl:14"];
+    ApplierStopped 513 Checks "the applier stopped" ["repl:13", "repl:30", "repl:31", "repl:32", "repl:33", "repl:34", "repl:35", "repl:42", "repl:44"];
+    ChannelDiffers 514 Checks "the channel is not configured as the link says" ["repl:10", "repl:37", "repl:38"];
 
-    LagHigh 601 Checks "the lag is above its threshold";
-    LagUnknown 602 Checks "the lag cannot be told";
+    LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
+    LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];
 
-    Internal 901 Unexpected "an error nobody foresaw";
-    TimedOut 902 TimedOut "out of time";
-    Interrupted 903 Interrupted "interrupted";
+    Internal 901 Unexpected "an error nobody foresaw" [];
+    TimedOut 902 TimedOut "out of time" [];
+    Interrupted 903 Interrupted "interrupted" [];
 }
 
 impl fmt::Display for Code {
@@ -192,8 +198,23 @@ mod tests {
     fn a_sentence_never_serves_two_codes() {
         let mut seen = std::collections::HashMap::new();
         for code in Code::ALL {
-            for line in code.text().lines().filter(|line| !line.trim().is_empty()) {
-                assert_eq!(seen.insert(line, code), None, "{code} repeats a line: {line}");
+            let text = code.text().split_whitespace().collect::<Vec<_>>().join(" ");
+            for part in text.split(['.', ':', ';']).map(str::trim).filter(|part| part.len() > 25) {
+                assert_eq!(seen.insert(part.to_owned(), code), None, "{code} repeats: {part}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_of_the_failure_tables_is_one_of_them_and_belongs_to_one_code() {
+        let mut seen = std::collections::HashMap::new();
+        for code in Code::ALL {
+            for row in code.rows() {
+                let (table, number) = row.split_once(':').unwrap();
+                let last = if table == "mesh" { 79 } else { 47 };
+                assert!(["mesh", "repl"].contains(&table), "{code}: {row}");
+                assert!((1..=last).contains(&number.parse::<u8>().unwrap()), "{code}: {row}");
+                assert_eq!(seen.insert(*row, code), None, "{code} repeats {row}");
             }
         }
     }
