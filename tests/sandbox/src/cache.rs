@@ -70,12 +70,17 @@ impl Cache {
         self.root.join("parts")
     }
 
+    /// What the go command keeps.
+    pub(crate) fn go(&self) -> PathBuf {
+        self.root.join("go")
+    }
+
     pub(crate) fn go_build(&self) -> PathBuf {
-        self.root.join("go/build")
+        self.go().join("build")
     }
 
     pub(crate) fn go_mod(&self) -> PathBuf {
-        self.root.join("go/mod")
+        self.go().join("mod")
     }
 
     /// Takes the lock that only one `prepare` or `clean` holds at a time; `None` when another process has it.

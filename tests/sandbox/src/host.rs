@@ -4,11 +4,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use nix::{sys::statvfs::statvfs, unistd::geteuid};
 
-use crate::prepare::on_path;
+use crate::prepare::{ask, on_path};
 
 /// Programs of every Debian-like system: apt, dpkg, tar, coreutils and util-linux.
 const PROGRAMS: [&str; 7] = ["apt-get", "dpkg-deb", "tar", "nice", "chroot", "unshare", "setpriv"];
@@ -105,12 +106,9 @@ impl Archive {
     pub(crate) fn of_host(keyring: PathBuf) -> Self {
         let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
         // Says what `update` would fetch, for every form that sources can be written in; fetches nothing.
-        let sources = Command::new("apt-get")
-            .args(["update", "--print-uris"])
-            .env("LC_ALL", "C")
-            .output()
-            .map(|said| String::from_utf8_lossy(&said.stdout).into_owned())
-            .unwrap_or_default();
+        let mut say = Command::new("apt-get");
+        say.args(["update", "--print-uris"]).env("LC_ALL", "C");
+        let sources = ask(&mut say, Duration::from_secs(20)).unwrap_or_default();
         let (uri, stable) = debian_archive(&release, &sources);
         Self { uri, keyring, stable }
     }

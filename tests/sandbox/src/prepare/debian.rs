@@ -150,13 +150,25 @@ fn judge(error: StepError, said: &str, uri: &str, suite: &str) -> StepError {
     if let Some(line) = line(&[
         "Unable to locate package",
         "has no installation candidate",
+        "was not found",
         "does not have a Release file",
         "404  Not Found",
     ]) {
-        let what = line.trim_start_matches("E: ").trim_start_matches("Unable to locate ").to_owned();
-        return StepError::Gone { what, place };
+        return StepError::Gone { what: missing(line), place };
     }
     error
+}
+
+/// What a line such as `E: Unable to locate package curl` says is missing.
+fn missing(line: &str) -> String {
+    let line = line.trim_start_matches("E: ");
+    if let Some(package) = line.strip_prefix("Unable to locate package ") {
+        return format!("package {package}");
+    }
+    match line.split('\'').collect::<Vec<_>>().as_slice() {
+        ["Version ", version, " for ", package, " was not found"] => format!("version {version} of package {package}"),
+        _ => line.to_owned(),
+    }
 }
 
 /// The links that every package of a Debian release of today expects.
@@ -214,6 +226,8 @@ mod tests {
             gone.to_string().starts_with("package mysql-server-core is gone from http://mirror.example/debian (sid);"),
             "{gone}"
         );
+        let older = judged("E: Version '9.7.*' for 'mysql-server-core' was not found\n");
+        assert!(older.to_string().starts_with("version 9.7.* of package mysql-server-core is gone from"), "{older}");
         let changed = judged("E: Failed to fetch http://mirror.example/x.deb  Hash Sum mismatch\n");
         assert!(matches!(changed, StepError::Changed { .. }), "{changed}");
         let other = judged("E: Could not get lock\n");

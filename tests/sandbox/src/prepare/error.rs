@@ -12,7 +12,7 @@ pub enum PrepareError {
     Host(#[from] Refusal),
     /// One part could not be made; what was finished before stays.
     #[error("part `{part}` could not be made: {source}\nits log: {}\nrun `cargo sandbox prepare` again to go on from here", log.display())]
-    Part { part: &'static str, log: PathBuf, source: StepError },
+    Part { part: &'static str, log: PathBuf, source: Box<StepError> },
     /// Ended by a signal; what was finished stays.
     #[error("interrupted; run `cargo sandbox prepare` again to go on from here")]
     Interrupted,

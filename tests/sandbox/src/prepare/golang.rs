@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     error::{Doing as _, StepError},
-    job::{Job, nice, on_path},
+    job::{Job, ask, nice, on_path},
     part::Part,
     wheel::Wheel,
 };
@@ -135,15 +135,10 @@ impl Toolchain {
     pub(super) fn choose() -> Self {
         on_path("go")
             .and_then(|go| {
-                let said = Command::new(&go)
-                    .arg("version")
-                    .env("GOTOOLCHAIN", "local")
-                    .env_remove("GOFLAGS")
-                    .current_dir("/")
-                    .output()
-                    .ok()?;
-                let version = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-                (said.status.success() && is_new_enough(&version)).then_some(Self::Host { go, version })
+                let mut command = Command::new(&go);
+                command.arg("version").env("GOTOOLCHAIN", "local").env("GOFLAGS", "").current_dir("/");
+                let version = ask(&mut command, Duration::from_secs(20))?.trim().to_owned();
+                is_new_enough(&version).then_some(Self::Host { go, version })
             })
             .unwrap_or(Self::Wheel)
     }
@@ -260,6 +255,9 @@ fn go(cache: &Cache, toolchain: &Toolchain, source: &Path) -> Command {
         .env("CGO_ENABLED", "0")
         .env("GOCACHE", cache.go_build())
         .env("GOMODCACHE", cache.go_mod())
+        // Go keeps the checksum database's state here, and counts its own use below the configuration directory.
+        .env("GOPATH", cache.go().join("path"))
+        .env("XDG_CONFIG_HOME", cache.go().join("config"))
         .env("GOTOOLCHAIN", "local")
         .env("GOWORK", "off")
         .env("GOOS", "linux")
@@ -270,6 +268,14 @@ fn go(cache: &Cache, toolchain: &Toolchain, source: &Path) -> Command {
         .env_remove("GOEXPERIMENT")
         .env_remove("GOROOT")
         .env_remove("GO111MODULE");
+    // The settings of `go env -w`, such as a company's module proxy, stay those of the caller.
+    if std::env::var_os("GOENV").is_none()
+        && let Some(config) = std::env::var_os("XDG_CONFIG_HOME")
+            .map(PathBuf::from)
+            .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))
+    {
+        command.env("GOENV", config.join("go/env"));
+    }
     command
 }
 

@@ -1,10 +1,12 @@
 //! Istio's manifests, rendered by its own `istioctl` from the charts it carries.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use serde_json::{Value, json};
 
-use super::{Prepared, StepError, error::Doing as _};
+use super::{Cancel, Prepared, StepError, error::Doing as _, job::Job};
+
+const RENDER_DEADLINE: Duration = Duration::from_mins(1);
 
 /// What differs between the clusters and worlds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,30 +22,18 @@ pub struct IstioSettings {
 impl Prepared {
     /// Renders all of Istio's objects for one cluster, as YAML documents.
     ///
-    /// Takes about a second. `work` is a directory for the file that istioctl reads; it may be removed afterwards.
+    /// Takes about a second. `work` is a directory for what istioctl reads and logs.
     pub fn istio_manifest(&self, settings: &IstioSettings, work: &Path) -> Result<String, StepError> {
-        let what = "render Istio's manifests".to_owned();
         let file = work.join("istio-operator.json");
         fs::write(&file, operator(settings).to_string()).doing("write", &file)?;
-        let program = self.bin("istioctl");
-        let output = Command::new(&program)
-            .args(["manifest", "generate", "--force", "--filename"])
-            .arg(&file)
-            // It looks for a cluster of the user's to fit the manifests to; there is none to ask.
-            .env("KUBECONFIG", "/dev/null")
-            .output()
-            .map_err(|source| StepError::Start { what: what.clone(), program: "istioctl".to_owned(), source })?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        } else {
-            let said = String::from_utf8_lossy(&output.stderr);
-            Err(StepError::Program {
-                what,
-                program: "istioctl".to_owned(),
-                status: output.status,
-                last_line: said.lines().last().unwrap_or_default().to_owned(),
-            })
-        }
+        let job = Job::new(work.to_owned(), work.join("istioctl.log"), Cancel::default());
+        let mut render = Command::new(self.bin("istioctl"));
+        render.args(["manifest", "generate", "--force", "--filename"]).arg(&file);
+        // It would fit the manifests to the version of the user's cluster; there is none to ask.
+        render.env("KUBECONFIG", "/dev/null");
+        let manifest = job.output("render Istio's manifests", &mut render, RENDER_DEADLINE)?;
+        job.sweep()?;
+        Ok(manifest)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs,
     fs::File,
-    io::Write as _,
+    io::{Read as _, Seek as _, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -20,33 +20,44 @@ use nix::{
     unistd::Pid,
 };
 
-use super::error::{Doing as _, StepError};
+use super::{
+    error::{Doing as _, StepError},
+    part::remove,
+};
 
 /// How long a program that was told to end may take before it is killed.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Whether the work is to end early: by a signal, or because something beside it failed.
 #[derive(Debug, Clone, Default)]
-pub struct Cancel(Arc<AtomicBool>);
+pub struct Cancel {
+    own: Arc<AtomicBool>,
+    outer: Option<Arc<AtomicBool>>,
+}
 
 impl Cancel {
     /// Becomes true on SIGINT, SIGTERM or SIGHUP from now on, in place of ending the process.
     pub fn on_signals() -> std::io::Result<Self> {
         let cancel = Self::default();
         for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
-            signal_hook::flag::register(signal, Arc::clone(&cancel.0))?;
+            signal_hook::flag::register(signal, Arc::clone(&cancel.own))?;
         }
         Ok(cancel)
     }
 
     /// Asks the work to end.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.own.store(true, Ordering::SeqCst);
+    }
+
+    /// One that is cancelled with this one, or alone.
+    pub(super) fn inner(&self) -> Self {
+        Self { own: Arc::default(), outer: Some(Arc::clone(&self.own)) }
     }
 
     /// Whether the work is to end.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.own.load(Ordering::SeqCst) || self.outer.as_ref().is_some_and(|outer| outer.load(Ordering::SeqCst))
     }
 }
 
@@ -122,6 +133,8 @@ impl Job {
         writeln!(log, "$ {}", line.join(" ")).doing("write", &self.log)?;
         let program = command.get_program().to_string_lossy().into_owned();
         let child = command
+            // What a killed program leaves behind goes with the unfinished part.
+            .env("TMPDIR", self.scratch()?)
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(stdout)
@@ -129,6 +142,18 @@ impl Job {
             .spawn()
             .map_err(|source| StepError::Start { what: what.to_owned(), program: program.clone(), source })?;
         Ok(Running { what: what.to_owned(), program, child, ended: None })
+    }
+
+    /// A directory for temporary files.
+    fn scratch(&self) -> Result<PathBuf, StepError> {
+        let dir = self.dir.join(".tmp");
+        fs::create_dir_all(&dir).doing("create", &dir)?;
+        Ok(dir)
+    }
+
+    /// Removes the temporary files when the part is made.
+    pub(super) fn sweep(&self) -> Result<(), StepError> {
+        remove(&self.dir.join(".tmp"))
     }
 
     fn open_log(&self) -> Result<File, StepError> {
@@ -233,6 +258,33 @@ impl Drop for Running {
     }
 }
 
+/// Asks a program for something before there is a part to log to; `None` when it fails or takes too long.
+pub(crate) fn ask(command: &mut Command, deadline: Duration) -> Option<String> {
+    let out = tempfile::tempfile().ok()?;
+    let child = command
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(out.try_clone().ok()?)
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let program = command.get_program().to_string_lossy().into_owned();
+    let mut running = Running { what: "answer".to_owned(), program, child, ended: None };
+    let start = Instant::now();
+    while !running.is_over().ok()? {
+        if start.elapsed() > deadline {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    running.ended.filter(ExitStatus::success)?;
+    let mut text = String::new();
+    let mut out = out;
+    out.rewind().ok()?;
+    out.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
 /// Looks a program up as the shell would.
 pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -300,6 +352,26 @@ mod tests {
         let error = job.run("sleep", &mut sh("sleep 300"), Duration::from_mins(5)).unwrap_err();
         canceller.join().unwrap();
         assert!(matches!(error, StepError::Interrupted), "{error}");
+        assert!(start.elapsed() < GRACE);
+    }
+
+    #[test]
+    fn an_inner_cancel_does_not_reach_out() {
+        let outer = Cancel::default();
+        let inner = outer.inner();
+        inner.cancel();
+        assert!(inner.is_cancelled() && !outer.is_cancelled());
+        let inner = outer.inner();
+        outer.cancel();
+        assert!(inner.is_cancelled());
+    }
+
+    #[test]
+    fn asking_ends_at_the_deadline() {
+        assert_eq!(ask(&mut sh("echo yes"), GRACE).as_deref(), Some("yes\n"));
+        assert_eq!(ask(&mut sh("echo no; exit 1"), GRACE), None);
+        let start = Instant::now();
+        assert_eq!(ask(&mut sh("sleep 300"), Duration::from_millis(100)), None);
         assert!(start.elapsed() < GRACE);
     }
 

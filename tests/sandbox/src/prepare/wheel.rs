@@ -40,9 +40,13 @@ impl Wheel {
     /// Downloads the file into the job's directory and checks it.
     pub(super) fn fetch(&self, job: &Job) -> Result<PathBuf, StepError> {
         let index = env::var("PIP_INDEX_URL").ok().filter(|url| !url.is_empty()).unwrap_or_else(|| INDEX.to_owned());
+        self.fetch_from(&index, job)
+    }
+
+    fn fetch_from(&self, index: &str, job: &Job) -> Result<PathBuf, StepError> {
         let page_address = format!("{}/{}/", index.trim_end_matches('/'), self.project);
         let failed = |source: ureq::Error| match source {
-            ureq::Error::StatusCode(404 | 410) => self.gone(&index),
+            ureq::Error::StatusCode(404 | 410) => self.gone(index),
             source => StepError::Fetch { what: self.file.to_owned(), source: Box::new(source) },
         };
         let page = agent(INDEX_DEADLINE)
@@ -52,7 +56,7 @@ impl Wheel {
             .call()
             .and_then(|mut answer| answer.body_mut().with_config().limit(64 << 20).read_to_string())
             .map_err(failed)?;
-        let address = link_to(&page, self.file).ok_or_else(|| self.gone(&index))?;
+        let address = link_to(&page, self.file).ok_or_else(|| self.gone(index))?;
         let address = absolute(&page_address, &address);
 
         let path = job.dir.join(self.file);
@@ -164,16 +168,65 @@ fn absolute(page: &str, link: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{BufRead as _, BufReader},
+        net::TcpListener,
+        thread,
+    };
+
     use super::*;
+    use crate::prepare::Cancel;
+
+    /// An index on this machine with one project of one file; serves until the test's process ends.
+    fn index_with(content: &'static str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}/simple", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+                let path = request.next().unwrap().unwrap().split(' ').nth(1).unwrap().to_owned();
+                request.find(|line| line.as_ref().unwrap().is_empty());
+                let (status, body) = match path.as_str() {
+                    "/simple/thing/" => ("200 OK", r#"<a href="../../files/thing-1.whl#sha256=0">thing-1.whl</a>"#),
+                    "/files/thing-1.whl" => ("200 OK", content),
+                    _ => ("404 Not Found", ""),
+                };
+                let length = body.len();
+                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+                    .unwrap();
+            }
+        });
+        address
+    }
+
+    fn fetch(project: &'static str, file: &'static str, content: &'static str) -> Result<String, StepError> {
+        let dir = tempfile::tempdir().unwrap();
+        let job = Job::new(dir.path().to_owned(), dir.path().join("log"), Cancel::default());
+        // The SHA-256 of "content".
+        let sha256 = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73";
+        let path = Wheel { project, file, sha256 }.fetch_from(&index_with(content), &job)?;
+        Ok(fs::read_to_string(path).unwrap())
+    }
 
     #[test]
-    fn another_content_is_not_taken_for_gone() {
-        let error = check("thing.whl", "aa", "bb").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "thing.whl has changed: expected SHA-256 aa, got SHA-256 bb; nothing of it was used"
-        );
-        assert!(check("thing.whl", "aa", "aa").is_ok());
+    fn the_pinned_content_is_taken() {
+        assert_eq!(fetch("thing", "thing-1.whl", "content").unwrap(), "content");
+    }
+
+    #[test]
+    fn another_content_is_changed() {
+        let error = fetch("thing", "thing-1.whl", "contents").unwrap_err();
+        assert!(error.to_string().starts_with("thing-1.whl has changed: expected SHA-256 ed7002b4"), "{error}");
+    }
+
+    #[test]
+    fn a_missing_file_or_project_is_gone() {
+        for (project, file) in [("thing", "thing-2.whl"), ("other", "other-1.whl")] {
+            let error = fetch(project, file, "content").unwrap_err();
+            let said = error.to_string();
+            assert!(said.starts_with(&format!("{file} is gone from the package index http://127.0.0.1:")), "{said}");
+        }
     }
 
     #[test]
