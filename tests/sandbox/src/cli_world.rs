@@ -92,7 +92,7 @@ pub(crate) enum Bench {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum WorldCliError {
     #[error(transparent)]
-    Prepare(#[from] PrepareError),
+    Prepare(#[from] Box<PrepareError>),
     #[error(transparent)]
     World(#[from] WorldError),
     #[error("could not write the output or start working: {0}")]
@@ -133,7 +133,7 @@ impl Shape {
 }
 
 async fn raise(cache: &Cache, name: &str, shape: &Shape) -> Result<(), WorldCliError> {
-    let prepared = Prepared::open(cache)?;
+    let prepared = Prepared::open(cache).map_err(Box::new)?;
     let progress = Progress::new();
     let world = world::up(&prepared, &shape.options(cache, name)?, &progress).await?;
     progress.note(&format!("the world `{name}` is up ({})", took(progress.elapsed())));
@@ -158,33 +158,29 @@ fn show(cache: &Cache, name: Option<String>) -> Result<(), WorldCliError> {
     if names.is_empty() {
         return print("no world stands; raise one with `cargo sandbox up`\n");
     }
-    let mut text = String::new();
+    let mut text = Vec::new();
     let mut dead = 0;
     for name in names {
         let world = World::open(cache, &name)?;
         let options = world.options();
-        text += &format!(
-            "{name}: members {}, nodes {}, dns {}\n",
-            options.members,
-            options.nodes,
-            if options.dns_capture { "on" } else { "off" }
-        );
+        let dns = if options.dns_capture { "on" } else { "off" };
+        writeln!(text, "{name}: members {}, nodes {}, dns {dns}", options.members, options.nodes)?;
         for cluster in Cluster::ALL {
-            text += &format!("  {cluster} at {}\n", world.node_address(cluster));
+            writeln!(text, "  {cluster} at {}", world.node_address(cluster))?;
         }
         for part in world.status()? {
             let state = part.pid.map_or_else(|| "does not run".to_owned(), |pid| format!("pid {pid}"));
             dead += usize::from(part.pid.is_none());
-            text += &format!("  {:<40} {state}\n", part.part);
+            writeln!(text, "  {:<40} {state}", part.part)?;
         }
     }
-    print(&text)?;
+    print(&String::from_utf8_lossy(&text))?;
     if dead == 0 { Ok(()) } else { Err(WorldCliError::Dead { dead }) }
 }
 
 async fn bench(cache: &Cache, runs: u32, shape: &Shape) -> Result<(), WorldCliError> {
     let name = format!("bench-{}", std::process::id());
-    let prepared = Prepared::open(cache)?;
+    let prepared = Prepared::open(cache).map_err(Box::new)?;
     let options = shape.options(cache, &name)?;
     let mut times = Vec::new();
     for run in 1..=runs {

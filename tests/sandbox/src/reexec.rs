@@ -50,6 +50,8 @@ pub(crate) struct Namespaces {
     pub masks: Vec<PathBuf>,
     /// Mounted in this order after the masks; missing targets are made.
     pub binds: Vec<Bind>,
+    /// Files by which its init enters its cgroups.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// A bind mount.
@@ -69,6 +71,8 @@ pub(crate) struct Entry {
     pub argv: Vec<String>,
     /// Takes both output streams of a daemon; appended to.
     pub log: Option<PathBuf>,
+    /// Files by which a daemon enters its cgroups.
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// Runs the task and ends the process if it was started by this library; returns at once otherwise.
@@ -117,6 +121,7 @@ fn perform(task: Task) -> io::Result<i32> {
 
 fn make_namespaces(namespaces: Namespaces) -> io::Result<()> {
     setsid()?;
+    join(&namespaces.cgroups)?;
     unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;
     let init = command(&Task::Init(namespaces))?.stdin(Stdio::null()).spawn()?;
     writeln!(io::stdout(), "{}", init.id())
@@ -148,11 +153,11 @@ fn mount_all(namespaces: &Namespaces) -> io::Result<()> {
     mount(Some("proc"), "/proc", Some("proc"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC, NONE)?;
     for mask in &namespaces.masks {
         mount(Some("tmpfs"), mask, Some("tmpfs"), MsFlags::empty(), Some("mode=0755"))
-            .map_err(|error| context(format!("mount an empty {}", mask.display()), error))?;
+            .map_err(|error| context(&format!("mount an empty {}", mask.display()), error))?;
     }
     for bind in &namespaces.binds {
         mount_bind(bind).map_err(|error| {
-            context(format!("mount {} on {}", bind.source.display(), bind.target.display()), error)
+            context(&format!("mount {} on {}", bind.source.display(), bind.target.display()), error)
         })?;
     }
     // The kubelet hands mounts on to its containers.
@@ -185,11 +190,11 @@ fn enter(init: i32, kinds: CloneFlags) -> io::Result<()> {
     {
         if kinds.contains(kind) {
             let path = format!("/proc/{init}/ns/{name}");
-            namespaces.push((File::open(&path).map_err(|error| context(format!("open {path}"), error))?, kind));
+            namespaces.push((File::open(&path).map_err(|error| context(&format!("open {path}"), error))?, kind));
         }
     }
     for (namespace, kind) in namespaces {
-        setns(namespace, kind).map_err(|error| context(format!("enter the namespaces of process {init}"), error))?;
+        setns(namespace, kind).map_err(|error| context(&format!("enter the namespaces of process {init}"), error))?;
     }
     Ok(())
 }
@@ -199,8 +204,10 @@ const NODE: CloneFlags = CloneFlags::CLONE_NEWNET.union(CloneFlags::CLONE_NEWPID
 fn start_daemon(entry: Entry) -> io::Result<i32> {
     let log = entry.log.as_deref().ok_or_else(|| io::Error::other("a daemon needs a log file"))?;
     let log = open_log(log)?;
-    let mut second = command(&Task::Detach(Entry { log: None, ..entry }))?;
-    enter(entry.init, NODE)?;
+    join(&entry.cgroups)?;
+    let init = entry.init;
+    let mut second = command(&Task::Detach(Entry { log: None, cgroups: Vec::new(), ..entry }))?;
+    enter(init, NODE)?;
     let status = second.stdin(Stdio::null()).stderr(log).spawn()?.wait()?;
     Ok(code_of(status))
 }
@@ -231,7 +238,28 @@ fn spawn(entry: &Entry, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Resul
         .stderr(stderr)
         .process_group(0)
         .spawn()
-        .map_err(|error| context(format!("start {program}"), error))
+        .map_err(|error| context(&format!("start {program}"), error))
+}
+
+/// Enters cgroups, so that neither a limit nor the end of the session that started this process reaches it.
+fn join(cgroups: &[PathBuf]) -> io::Result<()> {
+    for file in cgroups {
+        // 0 stands for the process that writes.
+        std::fs::write(file, "0").map_err(|error| context(&format!("enter the cgroup {}", file.display()), error))?;
+    }
+    Ok(())
+}
+
+/// The directory of the node of whose init, or of what starts it, these are the arguments.
+pub(crate) fn init_dir(arguments: &[String]) -> Option<PathBuf> {
+    let [_, mark, task] = arguments else { return None };
+    if mark != MARK {
+        return None;
+    }
+    // Read loosely: it may have been started by another version of this program.
+    let task: serde_json::Value = serde_json::from_str(task).ok()?;
+    let namespaces = task.get("Init").or_else(|| task.get("Unshare"))?;
+    namespaces.get("dir")?.as_str().map(PathBuf::from)
 }
 
 fn open_log(path: &Path) -> io::Result<File> {
@@ -239,14 +267,14 @@ fn open_log(path: &Path) -> io::Result<File> {
         .create(true)
         .append(true)
         .open(path)
-        .map_err(|error| context(format!("open {}", path.display()), error))
+        .map_err(|error| context(&format!("open {}", path.display()), error))
 }
 
 fn code_of(status: std::process::ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0))
 }
 
-fn context(what: String, error: impl Into<io::Error>) -> io::Error {
+fn context(what: &str, error: impl Into<io::Error>) -> io::Error {
     let error = error.into();
     io::Error::new(error.kind(), format!("{what}: {error}"))
 }

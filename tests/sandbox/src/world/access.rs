@@ -16,11 +16,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::error::While;
 use super::layout::Place;
 use super::wait::Wait;
-use super::{Account, CONTROL_PLANE, Cluster, NAMESPACE, NODE_DAEMONS, Node, World, WorldError, control_plane, files};
+use super::{
+    Account, CONTROL_PLANE, Cluster, NAMESPACE, NODE_DAEMONS, Node, World, WorldError, cgroup, control_plane, files,
+};
 use crate::reexec::{self, Entry, Task};
 
 /// Deadline for one command or query.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(60);
+const COMMAND_DEADLINE: Duration = Duration::from_mins(1);
 
 /// A query that did not give rows.
 #[derive(Debug, thiserror::Error)]
@@ -136,13 +138,14 @@ impl World {
     /// Runs a command in the namespaces of a cluster's first node, such as `iptables`.
     pub async fn node_exec(&self, cluster: Cluster, argv: &[&str]) -> Result<Output, WorldError> {
         let place = self.place(cluster, 0);
-        let init = self.node(&place)?.init().ok_or_else(|| self.absent())?;
+        let init = Self::node(&place)?.init().ok_or_else(|| self.absent())?;
         let task = Task::Run(Entry {
             init: init.pid,
             dir: place.dir.clone(),
             env: self.record.env.clone(),
             argv: argv.iter().map(|&arg| arg.to_owned()).collect(),
             log: None,
+            cgroups: Vec::new(),
         });
         let run = async {
             let mut command = tokio::process::Command::from(reexec::command(&task)?);
@@ -158,10 +161,8 @@ impl World {
         let api_error = |cause: String| ExecError::Api { pod: pod.clone(), cluster, cause };
         let client = self.client(cluster).await.map_err(|error| api_error(error.to_string()))?;
         let api: Api<Pod> = Api::namespaced(client, NAMESPACE);
-        let credentials = format!(
-            "[client]\nuser=root\npassword={}\nsocket=/run/mysqld/mysqld.sock\n",
-            self.password(Account::Root)
-        );
+        let credentials =
+            format!("[client]\nuser=root\npassword={}\nsocket=/run/mysqld/mysqld.sock\n", self.password(Account::Root));
         // Credentials come first on standard input, the statements after them: neither is in an argument.
         let script = format!(
             "c=$(head -c {}); exec mysql --defaults-extra-file=<(printf '%s\\n' \"$c\") --batch --raw --skip-column-names",
@@ -210,13 +211,13 @@ impl World {
 
     /// Starts a daemon of a cluster's first node unless it runs.
     pub async fn start(&self, cluster: Cluster, daemon: &str) -> Result<(), WorldError> {
-        let node = self.node(&self.place(cluster, 0))?;
+        let node = Self::node(&self.place(cluster, 0))?;
         self.ensure_daemon(cluster, 0, &node, daemon).await
     }
 
     /// Ends a daemon of a cluster's first node at once. Says whether it ran.
     pub async fn stop(&self, cluster: Cluster, daemon: &str) -> Result<bool, WorldError> {
-        let node = self.node(&self.place(cluster, 0))?;
+        let node = Self::node(&self.place(cluster, 0))?;
         let ran = node.signal(daemon, Signal::SIGKILL);
         let wait = Wait {
             what: format!("the end of {daemon} in cluster {cluster}"),
@@ -229,12 +230,12 @@ impl World {
 
     /// Freezes a daemon of a cluster's first node: its connections stay and nothing answers. Says whether it ran.
     pub fn pause(&self, cluster: Cluster, daemon: &str) -> Result<bool, WorldError> {
-        Ok(self.node(&self.place(cluster, 0))?.signal(daemon, Signal::SIGSTOP))
+        Ok(Self::node(&self.place(cluster, 0))?.signal(daemon, Signal::SIGSTOP))
     }
 
     /// Lets a frozen daemon go on. Says whether it ran.
     pub fn resume(&self, cluster: Cluster, daemon: &str) -> Result<bool, WorldError> {
-        Ok(self.node(&self.place(cluster, 0))?.signal(daemon, Signal::SIGCONT))
+        Ok(Self::node(&self.place(cluster, 0))?.signal(daemon, Signal::SIGCONT))
     }
 
     pub(crate) async fn ensure_daemon(
@@ -246,7 +247,8 @@ impl World {
     ) -> Result<(), WorldError> {
         let place: Place = self.place(cluster, ordinal);
         let argv = control_plane::argv(daemon, &place, &self.record.bin_dir);
-        node.ensure(daemon, argv, &self.record.env).await.map(drop)
+        let cgroups = cgroup::make(&place.cgroup())?;
+        node.ensure(daemon, argv, &self.record.env, cgroups).await
     }
 
     fn absent(&self) -> WorldError {

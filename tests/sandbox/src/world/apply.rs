@@ -22,6 +22,11 @@ pub(crate) fn fill(text: &str, values: &[(&str, &str)]) -> String {
     values.iter().fold(text.to_owned(), |text, (name, value)| text.replace(&format!("${{{name}}}"), value))
 }
 
+/// Objects as one YAML text.
+pub(crate) fn documents(objects: &[serde_json::Value]) -> String {
+    objects.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n---\n")
+}
+
 /// The objects of a YAML text of several documents.
 pub(crate) fn parse(name: &str, text: &str) -> Result<Vec<DynamicObject>, WorldError> {
     let wrong = |cause: String| WorldError::Manifest { name: name.to_owned(), cause };
@@ -47,9 +52,8 @@ pub(crate) async fn apply(
     objects: Vec<DynamicObject>,
 ) -> Result<(), WorldError> {
     let is = |object: &DynamicObject, kind: &str| object.types.as_ref().is_some_and(|types| types.kind == kind);
-    let (first, rest): (Vec<_>, Vec<_>) = objects
-        .into_iter()
-        .partition(|object| is(object, "Namespace") || is(object, "CustomResourceDefinition"));
+    let (first, rest): (Vec<_>, Vec<_>) =
+        objects.into_iter().partition(|object| is(object, "Namespace") || is(object, "CustomResourceDefinition"));
     let definitions: Vec<_> = first
         .iter()
         .filter(|object| is(object, "CustomResourceDefinition"))
@@ -82,10 +86,11 @@ async fn put(client: &kube::Client, cluster: Cluster, object: DynamicObject) -> 
         None => Api::all_with(client.clone(), &resource),
     };
     let params = PatchParams::apply(MANAGER).force();
-    api.patch(&name, &params, &Patch::Apply(&object))
-        .await
-        .map(drop)
-        .map_err(|cause| WorldError::Api { what: what(), cluster: cluster.name(), cause: Box::new(cause) })
+    api.patch(&name, &params, &Patch::Apply(&object)).await.map(drop).map_err(|cause| WorldError::Api {
+        what: what(),
+        cluster: cluster.name(),
+        cause: Box::new(cause),
+    })
 }
 
 async fn established(client: &kube::Client, cluster: Cluster, names: &[String]) -> Result<(), WorldError> {

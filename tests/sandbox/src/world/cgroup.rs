@@ -18,22 +18,35 @@ pub(crate) fn is_v2() -> bool {
     Path::new(ROOT).join("cgroup.controllers").exists()
 }
 
-/// Makes the group in every hierarchy.
-pub(crate) fn make(group: &str) -> Result<(), WorldError> {
-    if is_v2() {
-        return make_v2(group);
+/// Child of a node's group that holds its own processes: in version 2 a group with children's controllers has none.
+const OWN: &str = "system";
+
+/// Makes a node's group, and the one for its own processes, in every hierarchy. Returns the files by which a process
+/// enters the latter.
+pub(crate) fn make(group: &str) -> Result<Vec<PathBuf>, WorldError> {
+    let roots = if is_v2() { vec![hand_down()?] } else { hierarchies() };
+    let mut entrances = Vec::new();
+    for root in roots {
+        let path = root.join(group);
+        let own = path.join(OWN);
+        make_one(&root, &path)?;
+        make_one(&path, &own)?;
+        entrances.push(own.join("cgroup.procs"));
     }
-    for hierarchy in hierarchies() {
-        let path = hierarchy.join(group);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(error).while_doing(|| format!("make the cgroup {}", path.display()));
-            }
-            _ => {}
+    Ok(entrances)
+}
+
+fn make_one(parent: &Path, path: &Path) -> Result<(), WorldError> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(error).while_doing(|| format!("make the cgroup {}", path.display()));
         }
-        // A cpuset without processors takes no process.
+        _ => {}
+    }
+    if !is_v2() {
+        // In version 1 a cpuset without processors takes no process.
         for name in ["cpuset.cpus", "cpuset.mems"] {
-            if let Ok(value) = fs::read_to_string(hierarchy.join(name)) {
+            if let Ok(value) = fs::read_to_string(parent.join(name)) {
                 fs::write(path.join(name), value.trim())
                     .while_doing(|| format!("set {name} of the cgroup {}", path.display()))?;
             }
@@ -44,27 +57,26 @@ pub(crate) fn make(group: &str) -> Result<(), WorldError> {
 
 /// Version 2: the controllers must be handed down by the root, which works only where the root is the machine's or
 /// holds no process of its own.
-fn make_v2(group: &str) -> Result<(), WorldError> {
-    let root = Path::new(ROOT);
+fn hand_down() -> Result<PathBuf, WorldError> {
+    let root = PathBuf::from(ROOT);
     fs::write(root.join("cgroup.subtree_control"), V2_CONTROLLERS).while_doing(|| {
         format!("hand {V2_CONTROLLERS} down from {ROOT} (in a container its processes must be in a cgroup below it)")
     })?;
-    let path = root.join(group);
-    match fs::create_dir(&path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(error).while_doing(|| format!("make the cgroup {}", path.display()))
-        }
-        _ => Ok(()),
-    }
+    Ok(root)
 }
 
 /// Every directory of the hierarchies' roots whose name begins so.
 pub(crate) fn groups(prefix: &str) -> Vec<PathBuf> {
-    let roots = if is_v2() { vec![PathBuf::from(ROOT)] } else { hierarchies() };
+    let mut roots = vec![PathBuf::from(ROOT)];
+    if !is_v2() {
+        roots = hierarchies();
+        // The mixed layout has a tree of version 2 beside the others; runc makes its groups there too.
+        roots.push(Path::new(ROOT).join("unified"));
+    }
     roots
         .iter()
         .filter_map(|root| fs::read_dir(root).ok())
-        .flat_map(|entries| entries.flatten())
+        .flat_map(Iterator::flatten)
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
         .map(|entry| entry.path())
         .collect()
@@ -115,7 +127,7 @@ fn hierarchies() -> Vec<PathBuf> {
             entries
                 .flatten()
                 .map(|entry| entry.path())
-                // The mixed layout has a version 2 tree beside them; symbolic links name a joint one twice.
+                // Not the tree of version 2 in the mixed layout; symbolic links name a joint hierarchy twice.
                 .filter(|path| !path.is_symlink() && path.is_dir() && !path.join("cgroup.controllers").exists())
                 .collect()
         })

@@ -14,7 +14,8 @@ use crate::reexec::Bind;
 pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 
 /// Directories of a containerd root that hold an image's data and are never written again.
-const SHARED: [&str; 2] = ["io.containerd.content.v1.content/blobs", "io.containerd.snapshotter.v1.overlayfs/snapshots"];
+const SHARED: [&str; 2] =
+    ["io.containerd.content.v1.content/blobs", "io.containerd.snapshotter.v1.overlayfs/snapshots"];
 
 /// Makes a containerd root whose small records are copied from `images` and whose data is mounted from it, read-only.
 ///

@@ -5,15 +5,16 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::error::While;
+use nix::sys::signal::Signal;
+
 use super::layout::cgroup_prefix;
 use super::lock::lock;
 use super::wait::Wait;
-use super::{Node, Record, WorldError, cgroup, files, network, world_dir};
+use super::{Record, WorldError, cgroup, files, network, process, world_dir};
 use crate::cache::Cache;
 
 /// How long to wait for another process that raises or removes the same world.
-const LOCK_DEADLINE: Duration = Duration::from_secs(300);
+const LOCK_DEADLINE: Duration = Duration::from_mins(5);
 
 /// How long processes and cgroups may take to go.
 const END_DEADLINE: Duration = Duration::from_secs(30);
@@ -32,18 +33,18 @@ pub(crate) async fn clear(dir: &Path, name: &str) -> Result<(), WorldError> {
     if !dir.exists() {
         return Ok(());
     }
-    let nodes = started(dir)?;
-    for node in &nodes {
-        node.kill();
+    let inits = process::find_inits(dir);
+    for init in &inits {
+        init.signal(Signal::SIGKILL);
     }
     let wait = Wait {
         what: "the end of the nodes' processes".to_owned(),
         deadline: END_DEADLINE,
         look: dir.display().to_string(),
     };
-    wait.until(async || match nodes.iter().find(|node| node.init().is_some()) {
+    wait.until(async || match inits.iter().find(|init| init.alive()) {
         None => Ok(()),
-        Some(node) => Err(format!("{} still runs", node.dir().display())),
+        Some(init) => Err(format!("process {} still runs", init.pid)),
     })
     .await?;
     // An unreadable record has nothing more to say; the processes are gone either way.
@@ -52,15 +53,6 @@ pub(crate) async fn clear(dir: &Path, name: &str) -> Result<(), WorldError> {
         network::disconnect_host(record.index).await?;
     }
     remove_dir(dir).await
-}
-
-fn started(dir: &Path) -> Result<Vec<Node>, WorldError> {
-    fs::read_dir(dir)
-        .while_doing(|| format!("read {}", dir.display()))?
-        .flatten()
-        .filter(|entry| entry.path().join("node.json").exists())
-        .map(|entry| Node::open(entry.path()))
-        .collect()
 }
 
 async fn remove_dir(dir: &Path) -> Result<(), WorldError> {

@@ -20,7 +20,9 @@ pub enum WorldError {
         name: String,
     },
     /// A standing world cannot become what was asked for.
-    #[error("the world {name:?} stands with {has}, asked for was {wanted}; run `cargo sandbox down --name {name}` first")]
+    #[error(
+        "the world {name:?} stands with {has}, asked for was {wanted}; run `cargo sandbox down --name {name}` first"
+    )]
     Differs {
         /// Name of the world.
         name: String,

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, ListParams};
@@ -13,7 +15,7 @@ use super::error::While;
 use super::layout::Cluster;
 use super::pki::Authority;
 use super::wait::Wait;
-use super::{WorldError, files};
+use super::{WorldError, apply, files};
 use crate::prepare::{IstioSettings, Prepared};
 
 /// Namespace of the control plane.
@@ -33,7 +35,7 @@ pub(crate) async fn manifest(prepared: &Prepared, cluster: Cluster, dns_capture:
     files::make_dir(&work)?;
     let (prepared, directory) = (prepared.clone(), work.clone());
     let render = tokio::task::spawn_blocking(move || prepared.istio_manifest(&settings, &directory));
-    let done = tokio::time::timeout(Duration::from_secs(60), render).await;
+    let done = tokio::time::timeout(Duration::from_mins(1), render).await;
     let _ = fs::remove_dir_all(&work);
     let failed = |seen: String| WorldError::Program { program: "istioctl manifest generate".to_owned(), seen };
     let text = done
@@ -54,7 +56,8 @@ fn key(settings: &IstioSettings, istioctl: &Path) -> Result<String, WorldError> 
         let time = metadata.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         hash.update(format!(" {} {}", metadata.len(), time.as_nanos()));
     }
-    Ok(hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect())
+    let hash = hash.finalize();
+    Ok(BASE64.encode(&hash[..12]))
 }
 
 /// Writes the mesh's authorities, one root for both clusters, unless they are there.
@@ -95,7 +98,7 @@ pub(crate) fn before(dir: &Path, cluster: Cluster) -> Result<String, WorldError>
             },
         }),
     ];
-    Ok(objects.iter().map(|object| format!("---\n{object}\n")).collect())
+    Ok(apply::documents(&objects))
 }
 
 /// Waits until istiod is ready and has put its certificate into the injection webhook.
@@ -104,7 +107,7 @@ pub(crate) async fn ready(client: &kube::Client, cluster: Cluster) -> Result<(),
     let webhooks: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     let wait = Wait {
         what: format!("istiod in cluster {cluster}"),
-        deadline: Duration::from_secs(120),
+        deadline: Duration::from_mins(2),
         look: format!("kubectl --context {cluster} -n {NAMESPACE} logs deploy/istiod"),
     };
     wait.until(async || {

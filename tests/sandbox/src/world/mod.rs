@@ -117,7 +117,7 @@ impl World {
         place
     }
 
-    fn node(&self, place: &Place) -> Result<Node, WorldError> {
+    fn node(place: &Place) -> Result<Node, WorldError> {
         Node::open(place.dir.clone())
     }
 

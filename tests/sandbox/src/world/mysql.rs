@@ -69,11 +69,7 @@ struct Grants {
 
 const GRANTS: Grants = Grants {
     source: &["REPLICATION CLIENT, PROCESS ON *.*", "SELECT ON performance_schema.*"],
-    replica: &[
-        "REPLICATION_SLAVE_ADMIN ON *.*",
-        "RELOAD, REPLICATION CLIENT ON *.*",
-        "SELECT ON performance_schema.*",
-    ],
+    replica: &["REPLICATION_SLAVE_ADMIN ON *.*", "RELOAD, REPLICATION CLIENT ON *.*", "SELECT ON performance_schema.*"],
     replication: &["REPLICATION SLAVE, REPLICATION CLIENT ON *.*"],
 };
 
@@ -110,7 +106,8 @@ fn accounts_sql(cluster: Cluster, passwords: &BTreeMap<String, String>) -> Strin
     sql.push(format!("CREATE USER {}@localhost IDENTIFIED BY {}", Account::Health, secret(Account::Health)));
     // Both sides start with no binary log and no GTID.
     sql.push("RESET BINARY LOGS AND GTIDS".to_owned());
-    sql.iter().map(|statement| format!("{statement};\n")).collect()
+    sql.push(String::new());
+    sql.join(";\n")
 }
 
 /// Makes the servers' authority and certificates, unless they are there.
@@ -123,9 +120,10 @@ pub(crate) fn make_certificates(dir: &Path) -> Result<(), WorldError> {
     files::write(&dir.join("ca.crt"), &authority.certificate)?;
     files::write(&dir.join("ca.key"), &authority.key)?;
     for cluster in Cluster::ALL {
-        let mut names: Vec<String> = ["localhost", "127.0.0.1", "pxc", "pxc.pxc", "pxc.pxc.svc", "pxc.pxc.svc.cluster.local"]
-            .map(str::to_owned)
-            .into();
+        let mut names: Vec<String> =
+            ["localhost", "127.0.0.1", "pxc", "pxc.pxc", "pxc.pxc.svc", "pxc.pxc.svc.cluster.local"]
+                .map(str::to_owned)
+                .into();
         names.push("*.pxc-members.pxc.svc.cluster.local".to_owned());
         if cluster == Cluster::Production {
             names.push(SOURCE_HOST.to_owned());
@@ -174,7 +172,7 @@ pub(crate) fn before(
             }),
         ),
     ];
-    Ok(objects.iter().map(|object| format!("---\n{object}\n")).collect())
+    Ok(apply::documents(&objects))
 }
 
 /// The servers themselves, as YAML.
@@ -203,7 +201,7 @@ pub(crate) async fn ready(client: &kube::Client, cluster: Cluster, members: u32)
     let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
     let wait = Wait {
         what: format!("{members} MySQL member(s) in cluster {cluster}"),
-        deadline: Duration::from_secs(180),
+        deadline: Duration::from_mins(3),
         look: format!("kubectl --context {cluster} -n {NAMESPACE} describe pods"),
     };
     wait.until(async || {

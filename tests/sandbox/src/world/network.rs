@@ -23,10 +23,8 @@ pub(crate) async fn connect_host(wan: i32, world: u8) -> Result<(), WorldError> 
         LinkOp::Give { name: link.clone(), to: host },
     ];
     change(wan, inside).await?;
-    let outside = [
-        LinkOp::Address { name: link.clone(), address: host_address(world), prefix: 24 },
-        LinkOp::Up { name: link },
-    ];
+    let outside =
+        [LinkOp::Address { name: link.clone(), address: host_address(world), prefix: 24 }, LinkOp::Up { name: link }];
     links::apply(&outside).await.map_err(std::io::Error::other).while_doing(|| "set up the host's interface".to_owned())
 }
 
@@ -82,5 +80,8 @@ pub(crate) async fn disconnect_host(world: u8) -> Result<(), WorldError> {
 }
 
 async fn change(init: i32, ops: Vec<LinkOp>) -> Result<(), WorldError> {
-    process::output(&Task::Links { init, ops }).await.while_doing(|| "set up the network of a node".to_owned()).map(drop)
+    process::output(&Task::Links { init, ops })
+        .await
+        .while_doing(|| "set up the network of a node".to_owned())
+        .map(drop)
 }

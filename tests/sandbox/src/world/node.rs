@@ -1,6 +1,7 @@
 //! One node: its init process, its daemons, and the record of both.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -14,6 +15,9 @@ use crate::reexec::{Bind, Namespaces};
 
 /// Paths that containerd, the kubelet and the CNI plugins use and no flag moves.
 const MASKS: [&str; 4] = ["/run", "/var/lib", "/var/log", "/opt"];
+
+/// What a node's processes leave in here must not stay.
+const TEMPORARY: &str = "/tmp";
 
 /// What the kubelet would set for the whole machine. Shown to it as set already, so that it leaves the host's alone.
 const KUBELET_SETTINGS: [(&str, &str); 6] = [
@@ -48,11 +52,6 @@ impl Node {
         Ok(Self { dir, record: Mutex::new(record) })
     }
 
-    /// The node's directory.
-    pub(crate) fn dir(&self) -> &Path {
-        &self.dir
-    }
-
     /// A copy of its record.
     pub(crate) fn record(&self) -> Record {
         self.lock().clone()
@@ -73,7 +72,8 @@ impl Node {
     }
 
     /// Starts the init of a node that runs containers from `images`, a prepared containerd root.
-    pub(crate) async fn start(&self, images: &Path) -> Result<(), WorldError> {
+    pub(crate) async fn start(&self, images: &Path, cgroups: Vec<PathBuf>) -> Result<(), WorldError> {
+        let masks = self.masks()?;
         for name in ["log", "kubelet", "containerd", "cni", "sysctl", "pki"] {
             files::make_dir(&self.dir.join(name))?;
         }
@@ -88,17 +88,30 @@ impl Node {
             binds.push(Bind { source, target: Path::new("/proc/sys").join(setting), read_only: true });
         }
         binds.extend(containerd::share_images(images, &self.dir.join("containerd"))?);
-        let masks = MASKS.map(PathBuf::from).into_iter().filter(|path| path.is_dir()).collect();
-        self.start_init(Namespaces { dir: self.dir.clone(), masks, binds }).await
+        self.start_init(Namespaces { dir: self.dir.clone(), masks, binds, cgroups }).await
     }
 
     /// Starts an init that only keeps namespaces.
-    pub(crate) async fn start_empty(&self) -> Result<(), WorldError> {
+    pub(crate) async fn start_empty(&self, cgroups: Vec<PathBuf>) -> Result<(), WorldError> {
         files::make_dir(&self.dir)?;
-        self.start_init(Namespaces { dir: self.dir.clone(), masks: Vec::new(), binds: Vec::new() }).await
+        self.start_init(Namespaces { dir: self.dir.clone(), masks: Vec::new(), binds: Vec::new(), cgroups }).await
+    }
+
+    fn masks(&self) -> Result<Vec<PathBuf>, WorldError> {
+        if let Some(mask) = MASKS.into_iter().find(|mask| self.dir.starts_with(mask)) {
+            return Err(io::Error::other("a node has a directory of its own there")).while_doing(|| {
+                format!("keep {} below {mask}; set XDG_CACHE_HOME to another place", self.dir.display())
+            });
+        }
+        let hidden = |path: &&str| Path::new(path).is_dir() && !self.dir.starts_with(path);
+        Ok(MASKS.iter().chain([&TEMPORARY]).copied().filter(hidden).map(PathBuf::from).collect())
     }
 
     async fn start_init(&self, namespaces: Namespaces) -> Result<(), WorldError> {
+        // One that was started but not recorded, because the starting program was interrupted.
+        for stray in process::find_inits(&self.dir) {
+            stray.signal(Signal::SIGKILL);
+        }
         let log = self.dir.join("init.log");
         let init = process::start_init(namespaces, &log)
             .await
@@ -116,25 +129,32 @@ impl Node {
         self.lock().daemons.get(name).is_some_and(Proc::alive)
     }
 
-    /// Starts a daemon unless it runs. Says whether it was started.
+    /// Starts a daemon unless it runs; one that was frozen goes on.
     pub(crate) async fn ensure(
         &self,
         name: &str,
         argv: Vec<String>,
         env: &BTreeMap<String, String>,
-    ) -> Result<bool, WorldError> {
-        if self.runs(name) {
-            return Ok(false);
+        cgroups: Vec<PathBuf>,
+    ) -> Result<(), WorldError> {
+        let recorded = self.lock().daemons.get(name).copied().filter(Proc::alive);
+        if let Some(daemon) = recorded {
+            if daemon.stopped() {
+                daemon.signal(Signal::SIGCONT);
+            }
+            return Ok(());
         }
         let init = self.running_init()?.pid;
-        let log = self.dir.join("log").join(format!("{name}.log"));
-        let started = process::start_daemon(Daemon { init, dir: &self.dir, env: env.clone(), argv, log: log.clone() })
-            .await
-            .while_doing(|| format!("start {name} (log: {})", log.display()))?;
+        let started = if let Some(found) = process::find_daemon(init, &argv) {
+            found
+        } else {
+            let log = self.dir.join("log").join(format!("{name}.log"));
+            let daemon = Daemon { init, dir: &self.dir, env: env.clone(), argv, log: log.clone(), cgroups };
+            process::start_daemon(daemon).await.while_doing(|| format!("start {name} (log: {})", log.display()))?
+        };
         self.change(|record| {
             record.daemons.insert(name.to_owned(), started);
-        })?;
-        Ok(true)
+        })
     }
 
     /// Sends a signal to a daemon; false if it does not run.
@@ -144,13 +164,6 @@ impl Node {
             daemon.signal(signal);
         }
         daemon.is_some()
-    }
-
-    /// Ends the init, and with it every process, mount and link of the node.
-    pub(crate) fn kill(&self) {
-        if let Some(init) = self.lock().init {
-            init.signal(Signal::SIGKILL);
-        }
     }
 
     fn change(&self, change: impl FnOnce(&mut Record)) -> Result<(), WorldError> {

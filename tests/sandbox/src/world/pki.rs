@@ -115,8 +115,6 @@ fn set_validity(params: &mut CertificateParams) {
 
 /// A fresh key for signing service account tokens: (private PEM, public PEM).
 pub(crate) fn token_key() -> Result<(String, String), PkiError> {
-    let key =
-        KeyPair::generate().map_err(|cause| PkiError { subject: "service account tokens".to_owned(), cause })?;
+    let key = KeyPair::generate().map_err(|cause| PkiError { subject: "service account tokens".to_owned(), cause })?;
     Ok((key.serialize_pem(), key.public_key_pem()))
 }
-

@@ -35,9 +35,16 @@ impl Proc {
 
     /// Whether it still runs; one that ended and waits to be reaped does not.
     pub fn alive(&self) -> bool {
+        Process::new(self.pid).and_then(|process| process.stat()).is_ok_and(|stat| {
+            stat.starttime == self.started && !matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead))
+        })
+    }
+
+    /// Whether it is stopped by a signal.
+    pub(crate) fn stopped(&self) -> bool {
         Process::new(self.pid)
             .and_then(|process| process.stat())
-            .is_ok_and(|stat| stat.starttime == self.started && !matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead)))
+            .is_ok_and(|stat| stat.starttime == self.started && matches!(stat.state(), Ok(ProcState::Stopped)))
     }
 
     /// Sends a signal, if it is still the same process.
@@ -84,6 +91,7 @@ pub(crate) struct Daemon<'a> {
     pub env: BTreeMap<String, String>,
     pub argv: Vec<String>,
     pub log: PathBuf,
+    pub cgroups: Vec<PathBuf>,
 }
 
 /// Starts a daemon and finds its id.
@@ -94,11 +102,36 @@ pub(crate) async fn start_daemon(daemon: Daemon<'_>) -> io::Result<Proc> {
         env: daemon.env,
         argv: daemon.argv,
         log: Some(daemon.log),
+        cgroups: daemon.cgroups,
     };
     let output = output(&Task::Daemon(entry)).await?;
     let inner: i32 = output.trim().parse().map_err(|_| io::Error::other(format!("no process id in {output:?}")))?;
-    translate(daemon.init, inner)
-        .ok_or_else(|| io::Error::other(format!("process {inner} of the node ended at once")))
+    translate(daemon.init, inner).ok_or_else(|| io::Error::other(format!("process {inner} of the node ended at once")))
+}
+
+/// A process that runs this command in the process namespace of `init`: one that was started, but not recorded
+/// because the starting program was interrupted.
+pub(crate) fn find_daemon(init: i32, argv: &[String]) -> Option<Proc> {
+    let namespace = std::fs::read_link(format!("/proc/{init}/ns/pid")).ok()?;
+    all_processes().ok()?.flatten().find_map(|process| {
+        let own = std::fs::read_link(format!("/proc/{}/ns/pid", process.pid)).ok()?;
+        let same = own == namespace && process.cmdline().ok()? == argv;
+        same.then(|| Proc::of(process.pid)).flatten()
+    })
+}
+
+/// The inits of a node, or of any node below `dir`, recorded or not.
+pub(crate) fn find_inits(dir: &Path) -> Vec<Proc> {
+    let Ok(processes) = all_processes() else { return Vec::new() };
+    processes
+        .flatten()
+        .filter(|process| {
+            process
+                .cmdline()
+                .is_ok_and(|arguments| reexec::init_dir(&arguments).is_some_and(|own| own.starts_with(dir)))
+        })
+        .filter_map(|process| Proc::of(process.pid))
+        .collect()
 }
 
 /// Runs a helper to its end and returns what it printed.

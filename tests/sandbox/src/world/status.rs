@@ -34,10 +34,9 @@ pub(crate) fn names(cache: &Cache) -> Vec<String> {
 impl World {
     /// Every process that should run, first the bridge's, then node by node.
     pub fn status(&self) -> Result<Vec<PartStatus>, WorldError> {
-        let mut parts =
-            vec![PartStatus { part: "wan".to_owned(), pid: self.wan()?.init().map(|process| process.pid) }];
+        let mut parts = vec![PartStatus { part: "wan".to_owned(), pid: self.wan()?.init().map(|process| process.pid) }];
         for place in self.places() {
-            let node = self.node(&place)?;
+            let node = Self::node(&place)?;
             let name = place.name();
             parts.push(PartStatus { part: name.clone(), pid: node.init().map(|process| process.pid) });
             let control_plane = if place.ordinal == 0 { &CONTROL_PLANE[..] } else { &[] };

@@ -22,17 +22,13 @@ use crate::prepare::Prepared;
 use crate::progress::Progress;
 
 /// How long to wait for another process that raises or removes the same world.
-const LOCK_DEADLINE: Duration = Duration::from_secs(300);
+const LOCK_DEADLINE: Duration = Duration::from_mins(5);
 
 /// pxc-link's rights, applied as its users apply them.
 const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/deploy");
 
 /// Raises the world, or makes a standing one whole.
-pub async fn up(
-    prepared: &Prepared,
-    options: &WorldOptions,
-    progress: &Progress,
-) -> Result<World, WorldError> {
+pub async fn up(prepared: &Prepared, options: &WorldOptions, progress: &Progress) -> Result<World, WorldError> {
     let cache = prepared.cache();
     let dir = world_dir(cache, &options.name)?;
     check(options)?;
@@ -53,7 +49,7 @@ pub async fn up(
     world.record.bin_dir = prepared.bin_dir();
     world.record.env = environment(prepared);
     world.save()?;
-    raise(&world, prepared, progress).await?;
+    Box::pin(raise(&world, prepared, progress)).await?;
     Ok(world)
 }
 
@@ -72,7 +68,7 @@ fn check(options: &WorldOptions) -> Result<(), WorldError> {
 fn damaged(world: &World) -> Result<bool, WorldError> {
     let mut nodes = vec![world.wan()?];
     for place in world.places() {
-        nodes.push(world.node(&place)?);
+        nodes.push(World::node(&place)?);
     }
     Ok(nodes.iter().any(|node| {
         let record = node.record();
@@ -83,7 +79,8 @@ fn damaged(world: &World) -> Result<bool, WorldError> {
 /// A standing world with the options asked for, where it can have them.
 fn adopt(mut world: World, wanted: &WorldOptions) -> Result<World, WorldError> {
     let has = &world.record.options;
-    let differs = |has: String, wanted: String| WorldError::Differs { name: world.record.options.name.clone(), has, wanted };
+    let differs =
+        |has: String, wanted: String| WorldError::Differs { name: world.record.options.name.clone(), has, wanted };
     if wanted.nodes < has.nodes {
         return Err(differs(format!("--nodes {}", has.nodes), format!("--nodes {}", wanted.nodes)));
     }
@@ -170,14 +167,11 @@ fn write_kubeconfigs(world: &World) -> Result<(), WorldError> {
     Ok(())
 }
 
-async fn start_nodes(
-    world: &World,
-    places: Vec<Place>,
-    images: &Path,
-) -> Result<Vec<(Place, Node)>, WorldError> {
+async fn start_nodes(world: &World, places: Vec<Place>, images: &Path) -> Result<Vec<(Place, Node)>, WorldError> {
     let wan = world.wan()?;
     if wan.init().is_none() {
-        wan.start_empty().await?;
+        let group = format!("{}wan", layout::cgroup_prefix(world.record.index, &world.record.options.name));
+        wan.start_empty(cgroup::make(&group)?).await?;
     }
     let wan_pid = wan.init().map(|init| init.pid).ok_or_else(|| lost("wan"))?;
     if !wan.record().connected {
@@ -185,10 +179,9 @@ async fn start_nodes(
         wan.set_connected()?;
     }
     let nodes = try_join_all(places.into_iter().map(async |place| {
-        let node = world.node(&place)?;
-        cgroup::make(&place.cgroup())?;
+        let node = World::node(&place)?;
         if node.init().is_none() {
-            node.start(images).await?;
+            node.start(images, cgroup::make(&place.cgroup())?).await?;
         }
         Ok::<_, WorldError>((place, node))
     }))
@@ -244,7 +237,7 @@ async fn raise_cluster(
     put("istio", &istio::before(&world.dir.join("mesh-pki"), cluster)?).await?;
     put("istio", &manifest).await?;
     put("coredns", &coredns(cluster)).await?;
-    for path in deploy_manifests() {
+    for path in deploy_manifests(cluster) {
         put(&path.display().to_string(), &files::read(&path)?).await?;
     }
     istio::ready(&client, cluster).await?;
@@ -265,14 +258,21 @@ fn coredns(cluster: Cluster) -> String {
     apply::fill(include_str!("../manifests/coredns.yaml"), &[("NODE", cluster.name()), ("DNS", &dns)])
 }
 
-/// The manifests of pxc-link's rights, by name.
-fn deploy_manifests() -> Vec<PathBuf> {
-    let mut paths: Vec<_> = std::fs::read_dir(DEPLOY)
-        .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-        .unwrap_or_default();
-    paths.retain(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml"));
-    paths.sort();
-    paths
+/// The manifests of pxc-link's rights: those of both sides, then those of this side, by name.
+fn deploy_manifests(cluster: Cluster) -> Vec<PathBuf> {
+    let side = match cluster {
+        Cluster::Production => "source",
+        Cluster::Dr => "replica",
+    };
+    let of = |dir: PathBuf| {
+        let mut paths: Vec<_> = std::fs::read_dir(dir)
+            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
+            .unwrap_or_default();
+        paths.retain(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml"));
+        paths.sort();
+        paths
+    };
+    [of(PathBuf::from(DEPLOY)), of(Path::new(DEPLOY).join(side))].concat()
 }
 
 async fn containerd_listens(node: &Node, place: &Place) -> Result<(), WorldError> {

@@ -27,12 +27,7 @@ impl Wait {
                 Err(_) => {}
             }
             if Instant::now() + EVERY >= end {
-                return Err(WorldError::Late {
-                    what: self.what,
-                    seen: last,
-                    deadline: self.deadline,
-                    look: self.look,
-                });
+                return Err(WorldError::Late { what: self.what, seen: last, deadline: self.deadline, look: self.look });
             }
             tokio::time::sleep(EVERY).await;
         }
