@@ -1,0 +1,368 @@
+//! One link, from what is written to a `LinkSpec`: which values must be there, their forms, defaults and exclusions.
+
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
+
+use super::{
+    names,
+    raw::{self, TlsMode},
+    show::Origin,
+    validate::Validator,
+};
+use crate::domain::{
+    code::Code,
+    hint::Hint,
+    spec::{
+        Account, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicaSpec, ReplicationSpec, SecretRef,
+        SourceLocation, SourceSpec, Tls,
+    },
+    vip,
+};
+
+/// MySQL's port.
+const PORT: u16 = 3306;
+const LAG_WARNING: (&str, Duration) = ("30s", Duration::from_secs(30));
+const LAG_CRITICAL: (&str, Duration) = ("5m", Duration::from_mins(5));
+
+/// In which cluster a Secret would be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SecretsIn {
+    Reach,
+    NoCluster,
+}
+
+impl Validator<'_> {
+    /// A link; `None` if a value without a default is missing or wrong. Faults that a default bridges over are in the
+    /// findings only.
+    pub(super) fn link(&mut self, name: &str, link: raw::Link) -> Option<LinkSpec> {
+        let base = format!("links.{name}");
+        if let Err(fault) = names::label(name) {
+            self.fault(&base, fault, None, "name the link like a DNS label, such as `production`");
+            return None;
+        }
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        if self.written(&key("ports")) || self.written(&key("client")) {
+            for leaf in ["ports", "client"] {
+                if self.written(&key(leaf)) {
+                    self.not_yet(
+                        &key(leaf),
+                        "a link of today carries MySQL: write `replica` and `replication` instead",
+                    );
+                }
+            }
+            return None;
+        }
+
+        let how = "write a DNS name in lower case, or leave `host` out";
+        let host = self.optional(&key("host"), link.host, names::host, how).unwrap_or_else(|| {
+            let host = format!("pxc-source.{name}.global");
+            if !self.written(&key("host")) {
+                self.note(&key("host"), &host, Origin::Derived { of: "the link's name".into() });
+            }
+            host
+        });
+        let port = self.port(&key("port"), link.port);
+        let vip = self.vip(&key("vip"), link.vip, &host);
+        let how = "write `source:` with `kubernetes` or `endpoints` below it";
+        let source = self.need(&key("source"), link.source, how).and_then(|it| self.source(&key("source"), it));
+        let how = "write `replica:` with `kubernetes` and `account` below it";
+        let replica = self.need(&key("replica"), link.replica, how).and_then(|it| self.replica(&key("replica"), it));
+        let how = "write `replication:` with `account` and `tls` below it";
+        let replication = self
+            .need(&key("replication"), link.replication, how)
+            .and_then(|it| self.replication(&key("replication"), it, name));
+        let lag = self.lag(&key("thresholds.lag"), link.thresholds.and_then(|it| it.lag).unwrap_or_default());
+        Some(LinkSpec {
+            name: name.to_owned(),
+            host,
+            port,
+            vip,
+            source: source?,
+            replica: replica?,
+            replication: replication?,
+            lag,
+        })
+    }
+
+    fn port(&mut self, path: &str, port: Option<u16>) -> u16 {
+        match port {
+            Some(port) => self.note_written(path, port),
+            None => self.note(path, PORT, Origin::Default),
+        }
+        port.unwrap_or(PORT)
+    }
+
+    fn vip(&mut self, path: &str, text: Option<String>, host: &str) -> Option<Ipv4Addr> {
+        let form = |text: &str| match text.parse::<Ipv4Addr>() {
+            Ok(address) => vip::check(address),
+            Err(_) => Err("is no IPv4 address"),
+        };
+        let how = "choose an address such as 240.0.0.7, or leave `vip` out and one is derived from the host";
+        let text = self.optional(path, text, form, how);
+        if !self.written(path) {
+            let of = "the host; another one if it is in use".into();
+            self.note(path, vip::derive(host), Origin::Derived { of });
+        }
+        text.and_then(|text| text.parse().ok())
+    }
+
+    fn source(&mut self, base: &str, source: raw::Source) -> Option<SourceSpec> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        self.exactly_one(base, &["kubernetes", "endpoints"], "");
+        let mut secrets = SecretsIn::Reach;
+        let location = if self.written(&key("endpoints")) {
+            secrets = SecretsIn::NoCluster;
+            Some(self.endpoints(&key("endpoints"), source.endpoints.unwrap_or_default()))
+        } else {
+            source.kubernetes.and_then(|it| self.source_kubernetes(&key("kubernetes"), it))
+        };
+        let account = source.account.map(|it| self.account(&key("account"), it, secrets));
+        if account.is_none() {
+            self.note(&key("account"), "the replication account", Origin::Default);
+        }
+        match account {
+            None => Some(SourceSpec { location: location?, account: None }),
+            Some(account) => Some(SourceSpec { location: location?, account: Some(account?) }),
+        }
+    }
+
+    fn endpoints(&mut self, base: &str, endpoints: Vec<raw::Endpoint>) -> SourceLocation {
+        if endpoints.is_empty() && !self.findings.any_below(base) {
+            self.fault(base, "has no endpoint", None, "write at least one `- {address: …, port: …}`");
+        }
+        let mut taken: Vec<Endpoint> = Vec::new();
+        for (n, endpoint) in endpoints.into_iter().enumerate() {
+            let key = |leaf: &str| format!("{base}[{n}].{leaf}");
+            let how = "write an IPv4 address that the replica's cluster can reach";
+            let address = self.required(&key("address"), endpoint.address, endpoint_address, how);
+            let port = self.need(&key("port"), endpoint.port, "write the port at that address, such as `port: 31306`");
+            let (Some(Ok(address)), Some(port)) = (address.map(|it| it.parse()), port) else { continue };
+            self.note_written(&key("port"), port);
+            let endpoint = Endpoint { address, port };
+            if taken.contains(&endpoint) {
+                self.fault(&format!("{base}[{n}]"), "is in the list already", None, "write every endpoint once");
+            }
+            taken.push(endpoint);
+        }
+        SourceLocation::Endpoints(taken)
+    }
+
+    fn source_kubernetes(&mut self, base: &str, raw: raw::SourceKubernetes) -> Option<SourceLocation> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        if !self.written(&key("context")) && !self.written(&key("kubeconfig")) {
+            let how = "write the context of the source's cluster, such as `context: production`";
+            self.need(&key("context"), None::<()>, how);
+        }
+        let cluster = self.cluster(base, raw.kubeconfig, raw.context, raw.namespace);
+        let service = if self.written(&key("pxc")) {
+            self.not_yet(&key("pxc"), "name the Service that selects the source's members: `service: NAME`");
+            None
+        } else {
+            let how = "name the Service that selects the source's members, such as `service: pxc`";
+            self.required(&key("service"), raw.service, names::label, how)
+        };
+        Some(SourceLocation::Kubernetes { cluster: cluster?, service: service? })
+    }
+
+    fn cluster(
+        &mut self,
+        base: &str,
+        kubeconfig: Option<String>,
+        context: Option<String>,
+        namespace: Option<String>,
+    ) -> Option<ClusterRef> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        let kubeconfig = match kubeconfig.map(|text| (names::given(&text), self.path(&text))) {
+            Some((Ok(()), path)) => {
+                self.note_written(&key("kubeconfig"), path.display());
+                Some(path)
+            }
+            Some((Err(fault), _)) => {
+                self.fault(&key("kubeconfig"), fault, None, "write the path of a kubeconfig file");
+                None
+            }
+            None => {
+                self.note(&key("kubeconfig"), "KUBECONFIG, ~/.kube/config or in-cluster", Origin::Default);
+                None
+            }
+        };
+        let how = "write a context of the kubeconfig; `kubectl config get-contexts` lists them";
+        let context = self.optional(&key("context"), context, names::given, how);
+        if !self.written(&key("context")) {
+            self.note(&key("context"), "in-cluster or the current one", Origin::Default);
+        }
+        let how = "write the namespace of the members, such as `namespace: pxc`";
+        let namespace = self.required(&key("namespace"), namespace, names::label, how);
+        Some(ClusterRef { kubeconfig, context, namespace: namespace? })
+    }
+
+    fn replica(&mut self, base: &str, replica: raw::Replica) -> Option<ReplicaSpec> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        if self.written(&key("server")) {
+            self.not_yet(&key("server"), "a replica of today runs in Kubernetes: write `kubernetes` instead");
+        } else {
+            let how = "write `kubernetes:` with `context`, `namespace`, `selector` and `container` below it";
+            self.need(&key("kubernetes"), replica.kubernetes.as_ref(), how);
+        }
+        let place = replica.kubernetes.and_then(|it| self.replica_kubernetes(&key("kubernetes"), it));
+        let how = "write `account:` with `user` and `password` below it";
+        let account = self
+            .need(&key("account"), replica.account, how)
+            .and_then(|it| self.account(&key("account"), it, SecretsIn::Reach));
+        let (cluster, selector, container) = place?;
+        Some(ReplicaSpec { cluster, selector, container, account: account? })
+    }
+
+    fn replica_kubernetes(&mut self, base: &str, raw: raw::ReplicaKubernetes) -> Option<(ClusterRef, String, String)> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        let cluster = self.cluster(base, raw.kubeconfig, raw.context, raw.namespace);
+        if self.written(&key("pxc")) {
+            self.not_yet(&key("pxc"), "select the members by `selector` and name their `container`");
+            return None;
+        }
+        let how = "write the label selector of the members' pods, such as `selector: app=pxc`";
+        let selector = self.required(&key("selector"), raw.selector, names::selector, how);
+        let how = "name the container in which mysqld runs, such as `container: pxc`";
+        let container = self.required(&key("container"), raw.container, names::label, how);
+        Some((cluster?, selector?, container?))
+    }
+
+    fn account(&mut self, base: &str, account: raw::Account, secrets: SecretsIn) -> Option<Account> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        let how = "write the MySQL user, such as `user: repl`";
+        let user = self.required(&key("user"), account.user, names::user, how);
+        let how = "say where the password is: `password: {env: NAME}`, `{file: PATH}` or `{secret: {name: …, key: …}}`";
+        let password = self
+            .need(&key("password"), account.password, how)
+            .and_then(|it| self.password(&key("password"), it, secrets));
+        Some(Account { user: user?, password: password? })
+    }
+
+    fn password(&mut self, base: &str, password: raw::Password, secrets: SecretsIn) -> Option<SecretRef> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        self.exactly_one(base, &["env", "file", "secret"], "; a password is never written into the file");
+        // Forms are checked without `required`: nothing from here is quoted or shown except as a reference.
+        let reference = if let Some(name) = password.env {
+            SecretRef::Env(self.form(&key("env"), name, names::variable)?)
+        } else if let Some(path) = password.file {
+            let path = self.form(&key("file"), path, names::given)?;
+            SecretRef::File(self.path(&path))
+        } else {
+            let secret = password.secret?;
+            if secrets == SecretsIn::NoCluster {
+                let fault = "cannot be read: with `endpoints` there is no cluster to read a Secret from";
+                self.fault(&key("secret"), fault, None, "write `{env: NAME}` or `{file: PATH}` instead");
+            }
+            let how = "write the name of the Secret and the key in it: `{secret: {name: …, key: …}}`";
+            let name = self.need(&key("secret.name"), secret.name, how);
+            let data = self.need(&key("secret.key"), secret.key, how);
+            let name = name.and_then(|name| self.form(&key("secret.name"), name, names::subdomain));
+            let data = data.and_then(|data| self.form(&key("secret.key"), data, names::secret_key));
+            SecretRef::Secret { name: name?, key: data? }
+        };
+        self.note_written(base, &reference);
+        Some(reference)
+    }
+
+    fn form(&mut self, path: &str, text: String, form: fn(&str) -> Result<(), names::Fault>) -> Option<String> {
+        let how = "write the name of the place where the password is, never the password";
+        form(&text).map_err(|fault| self.fault(path, fault, None, how)).ok().map(|()| text)
+    }
+
+    fn exactly_one(&mut self, base: &str, leaves: &[&str], why: &str) {
+        let written = leaves.iter().filter(|leaf| self.written(&format!("{base}.{leaf}"))).count();
+        if written == 1 || self.findings.condemned(base) {
+            return;
+        }
+        let list = leaves.iter().map(|leaf| format!("`{leaf}`")).collect::<Vec<_>>().join(", ");
+        let fault = if written == 0 { "says none of" } else { "says more than one of" };
+        self.fault(base, &format!("{fault} {list}"), None, &format!("write exactly one of {list}{why}"));
+    }
+
+    fn replication(&mut self, base: &str, raw: raw::Replication, link: &str) -> Option<ReplicationSpec> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        let how = "write `account:` with `user` and `password` below it";
+        let account = self
+            .need(&key("account"), raw.account, how)
+            .and_then(|it| self.account(&key("account"), it, SecretsIn::Reach));
+        let how = "leave `channel` out and it is called like the link";
+        let channel = self.optional(&key("channel"), raw.channel, names::channel, how);
+        if !self.written(&key("channel")) {
+            self.note(&key("channel"), link, Origin::Derived { of: "the link's name".into() });
+        }
+        let tls = if self.written(&key("tls")) {
+            raw.tls.and_then(|it| self.tls(&key("tls"), it))
+        } else {
+            let message = format!("`{}` is missing, and its default `mode: required` is not served yet", key("tls"));
+            let hint = "write `tls: {mode: verify-identity, ca: /path/on/the/members/ca.crt}` or, in plain text, \
+                        `tls: {mode: disabled}`";
+            self.findings.add_near(&key("tls"), Code::NotSupportedYet, message, Hint::text(hint));
+            None
+        };
+        Some(ReplicationSpec { account: account?, channel: channel.unwrap_or_else(|| link.to_owned()), tls: tls? })
+    }
+
+    fn tls(&mut self, base: &str, tls: raw::Tls) -> Option<Tls> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        let mode = self.need(&key("mode"), tls.mode, "write `mode: verify-identity` or `mode: disabled`")?;
+        let how = "write the path at which the members have the CA's certificate, such as `ca: /etc/mysql/ssl/ca.crt`";
+        match mode {
+            TlsMode::Disabled => {
+                if self.written(&key("ca")) {
+                    self.fault(&key("ca"), "has no meaning with `mode: disabled`", None, "take `ca` out");
+                }
+                self.note_written(&key("mode"), Tls::Disabled.mode());
+                Some(Tls::Disabled)
+            }
+            TlsMode::VerifyIdentity => {
+                self.note_written(&key("mode"), "verify-identity");
+                let ca = self.required(&key("ca"), tls.ca, names::ca_path, how)?;
+                Some(Tls::VerifyIdentity { ca })
+            }
+            TlsMode::Required | TlsMode::VerifyCa => {
+                let written = if mode == TlsMode::Required { "required" } else { "verify-ca" };
+                let message = format!("`{}: {written}` is not served by this version yet", key("mode"));
+                let hint = Hint::text("write `mode: verify-identity` with `ca`, or `mode: disabled`");
+                self.findings.add_near(&key("mode"), Code::NotSupportedYet, message, hint);
+                None
+            }
+        }
+    }
+
+    fn lag(&mut self, base: &str, lag: raw::Lag) -> LagThresholds {
+        let mut bound = |leaf: &str, text: Option<String>, default: (&str, Duration)| {
+            let path = format!("{base}.{leaf}");
+            let how = "write a duration such as `30s`, `5m` or `1h30m`";
+            let text = self.optional(&path, text, |text| names::duration(text).map(drop), how);
+            if !self.written(&path) {
+                self.note(&path, default.0, Origin::Default);
+            }
+            text.and_then(|text| names::duration(&text).ok()).unwrap_or(default.1)
+        };
+        let warning = bound("warning", lag.warning, LAG_WARNING);
+        let critical = bound("critical", lag.critical, LAG_CRITICAL);
+        if warning >= critical {
+            let path = [format!("{base}.critical"), format!("{base}.warning")];
+            let path = path.iter().find(|path| self.written(path)).unwrap_or(&path[0]).clone();
+            let fault = "does not fit: `warning` must be shorter than `critical`";
+            let how = format!("the defaults are `warning: {}` and `critical: {}`", LAG_WARNING.0, LAG_CRITICAL.0);
+            self.fault(&path, fault, None, &how);
+        }
+        LagThresholds { warning, critical }
+    }
+}
+
+/// An address at which the replica's cluster can reach the source, of the virtual address's family.
+fn endpoint_address(text: &str) -> Result<(), names::Fault> {
+    match text.parse::<IpAddr>() {
+        Err(_) => Err("is no IP address"),
+        Ok(IpAddr::V6(_)) => Err("is an IPv6 address, but the virtual address is an IPv4 one"),
+        Ok(IpAddr::V4(it)) if it.is_loopback() || it.is_unspecified() || it.is_multicast() || it.is_broadcast() => {
+            Err("is no address of another machine")
+        }
+        Ok(IpAddr::V4(it)) if it.octets()[0] >= 240 => Err("is a virtual address, not one of a machine"),
+        Ok(IpAddr::V4(_)) => Ok(()),
+    }
+}
