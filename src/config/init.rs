@@ -2,7 +2,6 @@
 
 use std::{fs::OpenOptions, io::Write as _, path::Path};
 
-use super::load::FILE_NAME;
 use crate::domain::{
     code::Code,
     hint::Hint,
@@ -154,9 +153,9 @@ pub fn write(path: &Path, text: &str) -> Result<(), Problem> {
         OpenOptions::new().write(true).create_new(true).open(path).and_then(|mut file| file.write_all(text.as_bytes()));
     written.map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::AlreadyExists => Hint::text(format!(
-                "nothing was changed: add the link to the file by hand, or give `{FILE_NAME}` another place"
-            )),
+            std::io::ErrorKind::AlreadyExists => {
+                Hint::text("the file stays as it is: add the link to it by hand, or write to another path")
+            }
             _ => Hint::text("give a path in a folder that this user may write to"),
         };
         Problem::new(Code::OutputUnwritable, format!("cannot write `{}`", path.display()))
@@ -169,7 +168,7 @@ pub fn write(path: &Path, text: &str) -> Result<(), Problem> {
 mod tests {
     use super::*;
     use crate::{
-        config::load,
+        config::{FILE_NAME, load},
         domain::spec::{LinkSpec, SourceLocation},
     };
 

@@ -200,9 +200,22 @@ mod tests {
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for bad in
-            ["", "30", "5 minutes", "PT5M", "-5s", "0s", "1d", "s", "5", "1.5", "5x", "m5", "1h 5m", "99999999999999999999h"]
-        {
+        for bad in [
+            "",
+            "30",
+            "5 minutes",
+            "PT5M",
+            "-5s",
+            "0s",
+            "1d",
+            "s",
+            "5",
+            "1.5",
+            "5x",
+            "m5",
+            "1h 5m",
+            "99999999999999999999h",
+        ] {
             assert!(duration(bad).is_err(), "{bad}");
         }
     }
