@@ -291,7 +291,6 @@ fn explanations() {
     insta::assert_snapshot!("explain", explain::explain(Code::PermissiveHang, PLAIN));
     insta::assert_snapshot!("explain_colour", readable(&explain::explain(Code::PermissiveHang, COLOUR)));
     let list = explain::list(PLAIN);
-    let head: String = list.lines().take(3).map(|line| format!("{line}\n")).collect();
-    insta::assert_snapshot!("explain_list", head);
+    insta::assert_snapshot!("explain_list", list.lines().take(3).collect::<Vec<_>>().join("\n"));
     assert_eq!(list.lines().count(), Code::ALL.len() + 1, "every code once, below the heading");
 }

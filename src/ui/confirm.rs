@@ -87,9 +87,16 @@ async fn ask(
         biased;
         () = interrupted => {
             printer.error("\n");
-            Err(Problem::new(Code::Interrupted, "interrupted at the question; nothing was changed"))
+            Err(Problem::new(Code::Interrupted, "interrupted at the question; what it asks about was not done"))
         }
-        reply = told => reply.unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into())).map_err(unreadable),
+        reply = told => {
+            let reply = reply.unwrap_or_else(|_| Err(io::ErrorKind::UnexpectedEof.into())).map_err(unreadable)?;
+            if !reply.ends_with('\n') {
+                // Ctrl-D leaves the cursor behind the question.
+                printer.error("\n");
+            }
+            Ok(reply)
+        }
     }
 }
 

@@ -117,6 +117,11 @@ impl Printer {
         let _ = self.above_the_bar(|| write_all(&self.shared.err, text));
     }
 
+    /// Stderr for a log, such as the writer that `tracing_subscriber` asks for at every line.
+    pub fn log_writer(&self) -> LogWriter {
+        LogWriter(self.clone())
+    }
+
     /// A question: the cursor stays behind it.
     pub(super) fn ask(&self, question: &str) -> io::Result<()> {
         self.above_the_bar(|| {
@@ -138,6 +143,20 @@ impl Printer {
             Some(bar) => bar.suspend(write),
             None => write(),
         }
+    }
+}
+
+/// Stderr for a log: what is written to it goes above the status line. Write whole lines.
+pub struct LogWriter(Printer);
+
+impl Write for LogWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.error(&String::from_utf8_lossy(bytes));
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
