@@ -131,7 +131,7 @@ impl Job {
             .map(|word| word.to_string_lossy())
             .collect();
         writeln!(log, "$ {}", line.join(" ")).doing("write", &self.log)?;
-        let program = command.get_program().to_string_lossy().into_owned();
+        let program = program_of(command);
         let child = command
             // What a killed program leaves behind goes with the unfinished part.
             .env("TMPDIR", self.scratch()?)
@@ -198,14 +198,7 @@ impl Running {
                 what,
                 program: self.program.clone(),
                 status,
-                last_line: job
-                    .logged()
-                    .lines()
-                    .rev()
-                    .find(|line| !line.trim().is_empty())
-                    .unwrap_or_default()
-                    .trim()
-                    .to_owned(),
+                last_line: telling_line(&job.logged()),
             }),
             _ => Ok(()),
         }
@@ -268,7 +261,7 @@ pub(crate) fn ask(command: &mut Command, deadline: Duration) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let program = command.get_program().to_string_lossy().into_owned();
+    let program = program_of(command);
     let mut running = Running { what: "answer".to_owned(), program, child, ended: None };
     let start = Instant::now();
     while !running.is_over().ok()? {
@@ -298,6 +291,26 @@ pub(crate) fn on_path(name: &str) -> Option<PathBuf> {
         })
 }
 
+/// The program that a failure is about.
+fn program_of(command: &Command) -> String {
+    // Behind `nice -n 10`, see [`nice`].
+    let nice = command.get_program() == "nice";
+    let program = command.get_args().nth(2).filter(|_| nice).unwrap_or(command.get_program());
+    Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
+}
+
+/// The line of a failed program's output that says why: the last that speaks of an error, else the last.
+fn telling_line(log: &str) -> String {
+    let after = log.rfind("\n$ ").map_or(log, |at| &log[at + 1..]);
+    let mut lines = after.lines().rev().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("$ "));
+    let last = lines.clone().next();
+    let error = lines.find(|line| {
+        let line = line.to_ascii_lowercase();
+        line.starts_with("e:") || line.contains("error") || line.contains("fatal")
+    });
+    error.or(last).unwrap_or_default().to_owned()
+}
+
 /// A program of the host, run at a low priority: a build beside it comes first.
 pub(super) fn nice(program: impl AsRef<Path>) -> Command {
     let mut command = Command::new("nice");
@@ -325,6 +338,15 @@ mod tests {
         let error =
             job(dir.path()).run("try", &mut sh("echo first; echo no such luck >&2; exit 3"), GRACE).unwrap_err();
         assert_eq!(error.to_string(), "`sh` failed (exit status: 3) while it was to try: no such luck");
+    }
+
+    #[test]
+    fn the_line_that_tells_is_found() {
+        assert_eq!(telling_line("$ old\nerror: old\n$ new\nE: no such package\n\nbye\n"), "E: no such package");
+        assert_eq!(telling_line("$ new\nfirst\nlast\n"), "last");
+        assert_eq!(telling_line("$ new\n"), "");
+        assert_eq!(program_of(nice("/usr/bin/apt-get").arg("update")), "apt-get");
+        assert_eq!(program_of(&Command::new("/usr/bin/tar")), "tar");
     }
 
     #[test]

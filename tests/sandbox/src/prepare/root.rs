@@ -84,6 +84,7 @@ const INITIALIZE: &[&str] = &[
     "--no-defaults",
     "--initialize-insecure",
     "--datadir=/template",
+    "--tmpdir=/tmp",
     "--disable-log-bin",
     "--auto-generate-certs=OFF",
     "--caching-sha2-password-auto-generate-rsa-keys=OFF",
