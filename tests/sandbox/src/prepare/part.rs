@@ -14,6 +14,14 @@ use crate::{cache::Cache, progress::Progress};
 /// The file in a finished part that holds its key.
 const KEY_FILE: &str = ".key";
 
+/// Ends the name of a part that is being made, or was when something ended the making.
+const UNFINISHED: &str = "partial";
+
+/// Whether a directory of the cache is such a part.
+pub(super) fn is_unfinished(dir: &Path) -> bool {
+    dir.extension().is_some_and(|extension| extension == UNFINISHED)
+}
+
 /// A hash of everything a part is made from, in hexadecimal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Key(String);
@@ -94,7 +102,7 @@ impl Part {
         make: impl FnOnce(&Job) -> Result<(), StepError>,
     ) -> Result<(), StepError> {
         let place = cache.part(self.name);
-        let partial = cache.part(&format!("{}.partial", self.name));
+        let partial = cache.part(self.name).with_extension(UNFINISHED);
         let log = cache.log(self.name);
         remove(&partial)?;
         fs::create_dir_all(&partial).doing("create", &partial)?;
