@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use walkdir::WalkDir;
 
@@ -16,6 +17,29 @@ pub(crate) const SOCKET: &str = "/run/containerd/containerd.sock";
 /// Directories of a containerd root that hold an image's data and are never written again.
 const SHARED: [&str; 2] =
     ["io.containerd.content.v1.content/blobs", "io.containerd.snapshotter.v1.overlayfs/snapshots"];
+
+/// Gives a world a copy of the prepared images that takes no space, so that they may be prepared anew while it stands.
+pub(crate) async fn link_images(prepared: &Path, copy: &Path) -> Result<(), WorldError> {
+    if copy.exists() {
+        return Ok(());
+    }
+    let partial = copy.with_extension("partial");
+    let _ = fs::remove_dir_all(&partial);
+    // Directories must keep owner, mode and extended attributes: they are layers of file systems.
+    let link = tokio::process::Command::new("cp")
+        .args(["--archive", "--link", "--no-target-directory"])
+        .args([prepared, &partial])
+        .kill_on_drop(true)
+        .output();
+    let what = || format!("link the images of {} to {}", prepared.display(), copy.display());
+    let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let output = tokio::time::timeout(Duration::from_mins(1), link).await.map_err(late).flatten().while_doing(what)?;
+    if !output.status.success() {
+        let seen = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(WorldError::Program { program: format!("cp, to {},", what()), seen });
+    }
+    fs::rename(&partial, copy).while_doing(what)
+}
 
 /// Makes a containerd root whose small records are copied from `images` and whose data is mounted from it, read-only.
 ///

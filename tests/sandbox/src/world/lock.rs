@@ -14,11 +14,12 @@ pub(crate) struct Lock {
     _file: File,
 }
 
-/// Locks what `name` stands for, beside the worlds' directories, so that a removed world leaves no lock held on
-/// nothing.
+/// Locks what `name` stands for. The file is outside the world's directory and stays: a lock on a removed file would
+/// keep nobody out.
 pub(crate) async fn lock(cache: &Cache, name: &str, deadline: Duration) -> Result<Lock, WorldError> {
-    files::make_dir(&cache.worlds())?;
-    let path: PathBuf = cache.worlds().join(format!(".{name}.lock"));
+    let locks = cache.root().join("locks");
+    files::make_dir(&locks)?;
+    let path: PathBuf = locks.join(name);
     let open = || File::options().create(true).append(true).open(&path);
     let file = open().while_doing(|| format!("open the lock {}", path.display()))?;
     let begun = Instant::now();

@@ -146,7 +146,9 @@ async fn raise(world: &World, prepared: &Prepared, progress: &Progress) -> Resul
         control_plane::configure(place, &first, &prepared.bin_dir())?;
     }
     write_kubeconfigs(world)?;
-    let nodes = start_nodes(world, places, &prepared.containerd_root()).await?;
+    let images = world.dir.join("images");
+    containerd::link_images(&prepared.containerd_root(), &images).await?;
+    let nodes = start_nodes(world, places, &images).await?;
     piece.done();
     let one = async |cluster: Cluster| {
         let piece = progress.begin(cluster.name(), "Kubernetes, Istio, MySQL");

@@ -292,7 +292,13 @@ async fn rebuilds(fixture: Arc<Fixture>) -> Outcome {
         }
     }
     assert!(killed >= 10, "only {killed} processes of the world were found");
-    world::up(&fixture.prepared, &plain(), &Progress::silent()).await?;
+    // Broken off in the middle, and again later: the next one goes on or clears up.
+    let (options, progress) = (plain(), Progress::silent());
+    for patience in [Duration::from_millis(400), Duration::from_secs(5)] {
+        let broken_off = tokio::time::timeout(patience, world::up(&fixture.prepared, &options, &progress)).await;
+        assert!(broken_off.is_err(), "a world was up within {patience:?}, so nothing was broken off");
+    }
+    world::up(&fixture.prepared, &options, &progress).await?;
     let world = fixture.world(PLAIN)?;
     let new = world.mysql(Cluster::Dr, 0, "SELECT @@server_uuid").await?;
     assert_ne!(new, old, "a rebuilt world has new servers");
