@@ -93,7 +93,7 @@ impl Apt {
                  APT::Architecture \"amd64\";\nAPT::Architectures \"amd64\";\nAPT::Default-Release \"\";\n\
                  APT::Install-Recommends \"false\";\nAPT::Install-Suggests \"false\";\n\
                  APT::Keep-Downloaded-Packages \"true\";\nAPT::Sandbox::User \"root\";\n\
-                 Acquire::Languages \"none\";\nAcquire::Retries \"3\";\nAcquire::http::Timeout \"60\";\n\
+                 APT::Update::Error-Mode \"any\";\nAcquire::Languages \"none\";\nAcquire::Retries \"3\";\nAcquire::http::Timeout \"60\";\n\
                  Acquire::IndexTargets::deb::DEP-11::DefaultEnabled \"false\";\n\
                  Acquire::IndexTargets::deb::DEP-11-icons-small::DefaultEnabled \"false\";\n\
                  Acquire::IndexTargets::deb::DEP-11-icons::DefaultEnabled \"false\";\n\

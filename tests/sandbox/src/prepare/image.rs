@@ -255,3 +255,96 @@ impl Write for Hashing {
         self.file.flush()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, io::Read as _, os::unix::fs::symlink};
+
+    use oci_spec::image::{ImageConfiguration, ImageIndex, ImageManifest};
+
+    use super::*;
+    use crate::prepare::Cancel;
+
+    /// A cache with every source of a layer, each with little in it.
+    fn small_cache(home: &Path) -> Cache {
+        let cache = Cache::at(home);
+        for source in LAYERS {
+            match source {
+                Source::Tree(root) => {
+                    let root = cache.parts().join(root);
+                    fs::create_dir_all(root.join("usr/bin")).unwrap();
+                    fs::create_dir_all(root.join("proc")).unwrap();
+                    fs::write(root.join("usr/bin/tool"), root.to_str().unwrap()).unwrap();
+                    fs::write(root.join("proc/mounted-over"), "").unwrap();
+                    symlink("usr/bin", root.join("bin")).unwrap();
+                }
+                Source::Files(files) => {
+                    for (from, _, _) in *files {
+                        let from = cache.parts().join(from);
+                        fs::create_dir_all(from.parent().unwrap()).unwrap();
+                        fs::write(&from, from.to_str().unwrap()).unwrap();
+                    }
+                }
+            }
+        }
+        cache
+    }
+
+    fn read(archive: &Path) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for entry in tar::Archive::new(File::open(archive).unwrap()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let name = entry.path().unwrap().display().to_string();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content).unwrap();
+            assert!(files.insert(name.clone(), content).is_none(), "{name} is there twice");
+        }
+        files
+    }
+
+    #[test]
+    fn the_archive_holds_what_its_descriptions_say() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = small_cache(home.path());
+        let job = Job::new(home.path().to_owned(), home.path().join("log"), Cancel::default());
+        let archive = home.path().join("images.tar");
+        write_archive(&job, &cache, &archive).unwrap();
+
+        let files = read(&archive);
+        for (name, content) in files.iter().filter(|(name, _)| name.starts_with("blobs/")) {
+            assert_eq!(*name, blob_name(&hex(&Sha256::digest(content))));
+        }
+        let blob = |descriptor: &Descriptor| {
+            let content = &files[&blob_name(descriptor.as_digest_sha256().unwrap())];
+            assert_eq!(descriptor.size(), content.len() as u64);
+            content.as_slice()
+        };
+        let index = ImageIndex::from_reader(files["index.json"].as_slice()).unwrap();
+        let named: Vec<_> =
+            index.manifests().iter().map(|entry| entry.annotations().as_ref().unwrap()[NAME].as_str()).collect();
+        assert_eq!(named, names().collect::<Vec<_>>());
+        for (entry, image) in index.manifests().iter().zip(IMAGES) {
+            let manifest = ImageManifest::from_reader(blob(entry)).unwrap();
+            let config = ImageConfiguration::from_reader(blob(manifest.config())).unwrap();
+            let layers: Vec<_> = manifest.layers().iter().map(|layer| layer.digest().to_string()).collect();
+            assert_eq!(layers.len(), image.layers.len());
+            assert_eq!(*config.rootfs().diff_ids(), layers);
+            let user = config.config().as_ref().unwrap().user().clone().unwrap_or_default();
+            assert_eq!(user, image.user);
+            manifest.layers().iter().for_each(|layer| assert!(!blob(layer).is_empty()));
+        }
+    }
+
+    #[test]
+    fn a_layer_keeps_links_and_leaves_out_what_is_mounted_over() {
+        let home = tempfile::tempdir().unwrap();
+        let cache = small_cache(home.path());
+        let path = home.path().join("layer.tar");
+        let mut layer = Builder::new(Hashing { file: File::create(&path).unwrap(), hash: Sha256::new(), size: 0 });
+        layer.follow_symlinks(false);
+        tree(&mut layer, &cache.parts().join("base-root/root")).unwrap();
+        layer.into_inner().unwrap();
+        let names: Vec<_> = read(&path).into_keys().map(|name| name.trim_end_matches('/').to_owned()).collect();
+        assert_eq!(names, ["bin", "proc", "usr", "usr/bin", "usr/bin/tool"]);
+    }
+}

@@ -299,16 +299,16 @@ fn program_of(command: &Command) -> String {
     Path::new(program).file_name().unwrap_or(program).to_string_lossy().into_owned()
 }
 
-/// The line of a failed program's output that says why: the last that speaks of an error, else the last.
+/// The line of a failed program's output that says why: apt's first complaint, else the last that speaks of an error.
 fn telling_line(log: &str) -> String {
     let after = log.rfind("\n$ ").map_or(log, |at| &log[at + 1..]);
-    let mut lines = after.lines().rev().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("$ "));
-    let last = lines.clone().next();
-    let error = lines.find(|line| {
+    let lines = || after.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("$ "));
+    let speaks_of_error = |line: &&str| {
         let line = line.to_ascii_lowercase();
-        line.starts_with("e:") || line.contains("error") || line.contains("fatal")
-    });
-    error.or(last).unwrap_or_default().to_owned()
+        line.contains("error") || line.contains("fatal")
+    };
+    let line = lines().find(|line| line.starts_with("E: ")).or_else(|| lines().rfind(speaks_of_error));
+    line.or_else(|| lines().last()).unwrap_or_default().to_owned()
 }
 
 /// A program of the host, run at a low priority: a build beside it comes first.
@@ -342,7 +342,10 @@ mod tests {
 
     #[test]
     fn the_line_that_tells_is_found() {
-        assert_eq!(telling_line("$ old\nerror: old\n$ new\nE: no such package\n\nbye\n"), "E: no such package");
+        assert_eq!(
+            telling_line("$ old\nerror: old\n$ new\nE: no such package\nE: some error\n\nbye\n"),
+            "E: no such package"
+        );
         assert_eq!(telling_line("$ new\nfirst\nlast\n"), "last");
         assert_eq!(telling_line("$ new\n"), "");
         assert_eq!(program_of(nice("/usr/bin/apt-get").arg("update")), "apt-get");
