@@ -173,8 +173,6 @@ impl Job {
         mut ready: impl FnMut() -> Result<bool, StepError>,
     ) -> Result<(), StepError> {
         let start = Instant::now();
-        // Most programs here end soon; the pause grows so that a build of minutes is not polled hard.
-        let mut pause = Duration::from_millis(2);
         loop {
             if ready()? {
                 return Ok(());
@@ -183,8 +181,8 @@ impl Job {
             if start.elapsed() > deadline {
                 return Err(StepError::Deadline { what: what.to_owned(), after: deadline });
             }
-            thread::sleep(pause);
-            pause = (pause * 2).min(Duration::from_millis(100));
+            // Most programs here end soon, but a build of minutes need not be polled hard.
+            thread::sleep((start.elapsed() / 4).clamp(Duration::from_millis(1), Duration::from_millis(100)));
         }
     }
 }
@@ -308,7 +306,7 @@ fn telling_line(log: &str) -> String {
         line.contains("error") || line.contains("fatal")
     };
     let line = lines().find(|line| line.starts_with("E: ")).or_else(|| lines().rfind(speaks_of_error));
-    line.or_else(|| lines().last()).unwrap_or_default().to_owned()
+    line.or_else(|| lines().next_back()).unwrap_or_default().to_owned()
 }
 
 /// A program of the host, run at a low priority: a build beside it comes first.
