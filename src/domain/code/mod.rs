@@ -110,7 +110,7 @@ codes! {
     NoProbe 347 Checks "the member's container has no client to prove the path with" [];
     PathBroken 348 Checks "the path fails in a way not known here" ["mesh:49", "mesh:50", "repl:17"];
 
-    ServerUnreachable 401 Unreachable "the server cannot be reached" [];
+    ServerUnreachable 401 Unreachable "the server cannot be reached" ["mesh:51", "repl:22"];
     AccessDenied 402 Unreachable "the server refuses the account" [];
     PrivilegeMissing 403 Unreachable "the account lacks a privilege" [];
     TlsRequired 404 Checks "the server demands TLS" ["repl:26"];
@@ -120,14 +120,14 @@ codes! {
     ServerTimedOut 408 TimedOut "the server did not answer in time" [];
     ReplicationAccessDenied 410 Checks "the source refuses the replication account" ["mesh:53", "repl:20", "repl:21", "repl:24", "repl:25", "repl:29"];
     VersionTooOld 411 Checks "the server is older than 8.0.26" [];
-    ServerError 412 Checks "the server answers with an error" ["mesh:51", "repl:22", "repl:36", "repl:40"];
+    ServerError 412 Checks "the server answers with an error" ["repl:36", "repl:40"];
 
     PrerequisiteMissing 501 Checks "a server setting does not allow the link" ["repl:6", "repl:12"];
-    ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:8", "repl:9"];
+    ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:3", "repl:8", "repl:9"];
     Purged 503 Checks "the source has purged what the replica lacks" ["repl:1"];
     Errant 504 Checks "the replica has transactions that the source lacks" ["repl:2"];
     ChannelElsewhere 505 Checks "the channel exists and points elsewhere" [];
-    ChannelTwice 506 Checks "more than one member has the channel" ["repl:3"];
+    ChannelTwice 506 Checks "more than one member has the channel" [];
     NoChannel 507 Checks "the link has no channel" ["repl:41"];
     ReceiverNotConnecting 510 Checks "the receiver does not connect" ["mesh:57", "mesh:58", "repl:15", "repl:18", "repl:45"];
     UnknownSource 511 Checks "the receiver is attached to an unknown server" [];
