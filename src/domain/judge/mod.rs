@@ -1,1 +1,172 @@
-//! Judging: pure functions from the link's spec and its facts to checks.
+//! Judging: what the facts mean. Pure; the same facts always give the same checks, here and on another machine.
+//!
+//! A fact that could not be fetched is judged `Unknown` (or `Failed` where the refusal is the answer), never `Passed` and
+//! never left out; whatever depends on it is `Skipped` and says because of what.
+
+mod access;
+mod blame;
+mod channel;
+pub mod ids;
+mod kubectl;
+mod mesh;
+mod path;
+mod path_blame;
+mod policy;
+mod prerequisites;
+
+#[cfg(test)]
+mod tests;
+
+use super::{
+    check::{Check, CheckId, Outcome, Side, Subject},
+    code::Code,
+    facts::{Facts, MemberFacts, ServerFacts},
+    problem::Problem,
+    spec::{LinkSpec, SourceLocation},
+};
+
+pub use access::access;
+pub use channel::{channel, lag};
+pub use mesh::mesh_preflight;
+pub use path::path;
+pub use policy::{MutualTls, mutual_tls};
+pub use prerequisites::prerequisites;
+
+/// Judges everything that was seen, in the order of the path.
+///
+/// The path is judged from every member that was asked, and the channel is always judged: a link without one fails
+/// `channel.unique`. `setup` calls the finer functions stage by stage instead.
+pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let mut checks = access(spec, facts);
+    checks.extend(mesh_preflight(spec, facts));
+    for seen in &facts.paths {
+        checks.extend(path(spec, facts, &seen.member));
+    }
+    checks.extend(prerequisites(spec, facts));
+    checks.extend(channel(spec, facts));
+    checks.sort_by_key(|check| check.milestone);
+    checks
+}
+
+/// The check that stops a setup, if one does: the first that failed, else the first unknown one.
+///
+/// An unknown about one member of the source stops nothing while the same check is good for another of its members: one
+/// member that is down must not keep a link from the others. The replica's members have no such leave, because one that
+/// cannot be seen may hold a second copy of the channel.
+pub fn blocking(checks: &[Check]) -> Option<&Check> {
+    let excused = |unknown: &Check| {
+        matches!(unknown.subject, Subject::Member(Side::Source, _))
+            && checks.iter().any(|other| {
+                other.id == unknown.id && matches!(other.subject, Subject::Member(Side::Source, _)) && other.is_good()
+            })
+    };
+    checks
+        .iter()
+        .find(|check| matches!(check.outcome, Outcome::Failed(_)))
+        .or_else(|| checks.iter().find(|check| matches!(check.outcome, Outcome::Unknown(_)) && !excused(check)))
+}
+
+/// A check that is about to get its verdict.
+struct Asked {
+    id: CheckId,
+    subject: Subject,
+}
+
+/// Asks one thing about one subject.
+fn ask(id: CheckId, subject: Subject) -> Asked {
+    Asked { id, subject }
+}
+
+impl Asked {
+    fn end(self, outcome: Outcome, evidence: Vec<String>) -> Check {
+        Check { id: self.id, milestone: ids::milestone(self.id), subject: self.subject, outcome, evidence }
+    }
+
+    fn passed<S: Into<String>>(self, evidence: impl IntoIterator<Item = S>) -> Check {
+        self.end(Outcome::Passed, evidence.into_iter().map(Into::into).collect())
+    }
+
+    fn warned(self, problem: Problem) -> Check {
+        self.end(Outcome::Warned(problem), Vec::new())
+    }
+
+    fn failed(self, problem: Problem) -> Check {
+        self.end(Outcome::Failed(problem), Vec::new())
+    }
+
+    fn unknown(self, problem: Problem) -> Check {
+        self.end(Outcome::Unknown(problem), Vec::new())
+    }
+
+    fn skipped(self, because: &Check) -> Check {
+        self.end(Outcome::Skipped { because: (because.id, because.subject.clone()) }, Vec::new())
+    }
+
+    /// The verdict on a fact that was not fetched: a refusal is an answer, silence is none.
+    fn unfetched(self, problem: &Problem) -> Check {
+        if is_answer(problem.code) { self.failed(problem.clone()) } else { self.unknown(problem.clone()) }
+    }
+}
+
+/// Whether a failed fetch says something about its object (it was refused, it is not there) rather than nothing at all.
+fn is_answer(code: Code) -> bool {
+    matches!(
+        code,
+        Code::NoSuchContext
+            | Code::SecretUnreadable
+            | Code::Forbidden
+            | Code::CredentialsRejected
+            | Code::NoPodMatches
+            | Code::SourceServiceUnusable
+            | Code::IstioMissing
+            | Code::AccessDenied
+            | Code::PrivilegeMissing
+            | Code::TlsRequired
+            | Code::TlsVerification
+            | Code::PublicKeyNeeded
+            | Code::VersionTooOld
+    )
+}
+
+/// The first of the checks that has this id and subject.
+fn find<'a>(checks: &'a [Check], id: CheckId, subject: &Subject) -> Option<&'a Check> {
+    checks.iter().find(|check| check.id == id && check.subject == *subject)
+}
+
+/// A member as the subject of a check.
+fn member(side: Side, member: &MemberFacts) -> Subject {
+    Subject::Member(side, member.pod.name.clone())
+}
+
+/// The members of a side, none where they could not be listed.
+fn members(facts: &Facts, side: Side) -> &[MemberFacts] {
+    let list = match side {
+        Side::Source => &facts.source.members,
+        Side::Replica => &facts.replica.members,
+    };
+    list.got().map_or(&[], Vec::as_slice)
+}
+
+/// The members of a side whose servers could be read.
+fn servers(facts: &Facts, side: Side) -> impl Iterator<Item = (&MemberFacts, &ServerFacts)> {
+    members(facts, side).iter().filter_map(|member| Some((member, member.server.got()?)))
+}
+
+/// The first server of a side that could not be read, and why not; the list of members itself counts too.
+fn unread(facts: &Facts, side: Side) -> Option<&Problem> {
+    let list = match side {
+        Side::Source => &facts.source.members,
+        Side::Replica => &facts.replica.members,
+    };
+    list.failed().or_else(|| members(facts, side).iter().find_map(|member| member.server.failed()))
+}
+
+/// Whether the configuration gives the source's addresses only, so that its servers cannot be read from here.
+fn source_is_endpoints(spec: &LinkSpec) -> bool {
+    matches!(spec.source.location, SourceLocation::Endpoints(_))
+}
+
+/// The name of a server in hints and evidence, the same as its subject's.
+fn named(side: Side, member: &MemberFacts) -> String {
+    format!("{side} {}", member.pod.name)
+}

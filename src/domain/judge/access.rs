@@ -1,0 +1,291 @@
+//! Access: can both clusters and all servers be reached, and may this user and these accounts do what is needed?
+
+use super::{
+    Asked, ask, find, ids,
+    kubectl::{Kubectl, with},
+    member, members, named,
+};
+use crate::domain::{
+    check::{Check, Side, Subject},
+    code::Code,
+    facts::{ClusterFacts, DeniedRule, Facts, MemberFacts, ServerFacts},
+    hint::Hint,
+    problem::{Fetched, Problem},
+    spec::LinkSpec,
+};
+
+/// The oldest server whose statements this tool writes.
+const OLDEST: (u32, u32, u32) = (8, 0, 26);
+
+/// Judges what every later stage stands on: clusters, permissions, members, logins, privileges and versions.
+pub fn access(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (side, seen) in [(Side::Source, facts.source.cluster.as_ref()), (Side::Replica, Some(&facts.replica.cluster))] {
+        if let Some(seen) = seen {
+            let reachable = reachable(side, seen);
+            checks.push(permissions(spec, facts, side, seen, &reachable));
+            checks.push(reachable);
+        }
+    }
+    checks.sort_by_key(|check| check.id != ids::CLUSTER_REACHABLE);
+    if let Some(source) = &facts.source.cluster {
+        checks.push(distinct(source, &facts.replica.cluster, &checks));
+    }
+    for side in [Side::Source, Side::Replica] {
+        checks.extend(of_members(spec, facts, side, &checks));
+    }
+    checks
+}
+
+fn reachable(side: Side, seen: &Fetched<ClusterFacts>) -> Check {
+    let asked = ask(ids::CLUSTER_REACHABLE, Subject::Cluster(side));
+    match seen {
+        Fetched::Got(cluster) => asked.passed([
+            format!("context {}, {}, {}", cluster.context, cluster.server, cluster.version),
+            format!("UID of namespace kube-system: {}", cluster.uid),
+        ]),
+        Fetched::Failed(problem) => asked.unfetched(problem),
+    }
+}
+
+fn distinct(source: &Fetched<ClusterFacts>, replica: &Fetched<ClusterFacts>, checks: &[Check]) -> Check {
+    let asked = ask(ids::CLUSTER_DISTINCT, Subject::Link);
+    let (Fetched::Got(source), Fetched::Got(replica)) = (source, replica) else {
+        let missing = checks.iter().find(|check| check.id == ids::CLUSTER_REACHABLE && !check.is_good());
+        return match missing {
+            Some(check) => asked.skipped(check),
+            None => asked.passed::<String>([]),
+        };
+    };
+    if source.uid != replica.uid {
+        return asked.passed([format!("{} is not {}", source.uid, replica.uid)]);
+    }
+    let same = format!(
+        "contexts `{}` and `{}` reach the same cluster, so the replica would follow itself",
+        source.context, replica.context
+    );
+    let hint = Hint::run(
+        "Name two different clusters in `source.kubernetes.context` and `replica.kubernetes.context`; these are the contexts there are",
+        ["kubectl", "config", "get-contexts"],
+    );
+    asked.failed(
+        Problem::new(Code::SameCluster, same)
+            .seen(format!("UID of namespace kube-system in both: {}", source.uid))
+            .seen(format!("source API {}, replica API {}", source.server, replica.server))
+            .hint(hint),
+    )
+}
+
+fn permissions(
+    spec: &LinkSpec,
+    facts: &Facts,
+    side: Side,
+    seen: &Fetched<ClusterFacts>,
+    reachable: &Check,
+) -> Check {
+    let asked = ask(ids::CLUSTER_PERMISSIONS, Subject::Cluster(side));
+    let Fetched::Got(cluster) = seen else { return asked.skipped(reachable) };
+    let Some(first) = cluster.denied.first() else { return asked.passed(["nothing that is needed is denied"]) };
+    let count = cluster.denied.len();
+    let mut problem = Problem::new(
+        Code::Forbidden,
+        format!("the user of context `{}` lacks {count} permission(s) of the {side} side, first: {}", cluster.context, words(first)),
+    );
+    for rule in &cluster.denied {
+        problem = problem.seen(format!("denied: {}", words(rule)));
+    }
+    if let Some(kubectl) = Kubectl::of(spec, facts, side) {
+        let folder = format!("manifests/deploy/{side}/");
+        let hint = with(
+            Hint::text("Have an administrator of that cluster bind the roles that hold these rules, then ask again"),
+            [kubectl.line_bare(&["apply", "-f", &folder]), can_i(&kubectl, first)],
+        );
+        problem = problem.hint(hint);
+    }
+    asked.failed(problem)
+}
+
+fn words(rule: &DeniedRule) -> String {
+    let resource =
+        if rule.group.is_empty() { rule.resource.clone() } else { format!("{}.{}", rule.resource, rule.group) };
+    match &rule.namespace {
+        Some(namespace) => format!("{} {resource} in namespace {namespace}", rule.verb),
+        None => format!("{} {resource} in the whole cluster", rule.verb),
+    }
+}
+
+fn can_i(kubectl: &Kubectl, rule: &DeniedRule) -> crate::domain::hint::Remedy {
+    let (resource, subresource) = rule.resource.split_once('/').unwrap_or((rule.resource.as_str(), ""));
+    let resource = if rule.group.is_empty() { resource.to_owned() } else { format!("{resource}.{}", rule.group) };
+    let flag = format!("--subresource={subresource}");
+    let mut arguments = vec!["auth", "can-i", rule.verb.as_str(), resource.as_str()];
+    if !subresource.is_empty() {
+        arguments.push(&flag);
+    }
+    match &rule.namespace {
+        Some(namespace) => kubectl.line_in(namespace, &arguments),
+        None => {
+            arguments.push("--all-namespaces");
+            kubectl.line_bare(&arguments)
+        }
+    }
+}
+
+fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> Vec<Check> {
+    let subject = Subject::Cluster(side);
+    let asked = ask(ids::MEMBERS_FOUND, subject.clone());
+    let list = match side {
+        Side::Source => &facts.source.members,
+        Side::Replica => &facts.replica.members,
+    };
+    let unreachable = find(before, ids::CLUSTER_REACHABLE, &subject).filter(|check| !check.is_good());
+    match (unreachable, list) {
+        (Some(check), Fetched::Failed(_)) => vec![asked.skipped(check)],
+        (_, Fetched::Failed(problem)) => vec![asked.unfetched(problem)],
+        (_, Fetched::Got(found)) if found.is_empty() => {
+            // With addresses only there is nobody to ask for members; what follows says what that leaves unknown.
+            if side == Side::Source && super::source_is_endpoints(spec) {
+                return Vec::new();
+            }
+            vec![nobody(spec, facts, side, asked)]
+        }
+        (_, Fetched::Got(found)) => {
+            let names: Vec<&str> = found.iter().map(|member| member.pod.name.as_str()).collect();
+            let mut checks = vec![asked.passed([names.join(", ")])];
+            for one in found {
+                checks.extend(of_member(spec, facts, side, one));
+            }
+            checks
+        }
+    }
+}
+
+fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
+    let selector = match side {
+        Side::Replica => spec.replica.selector.clone(),
+        Side::Source => {
+            let service = facts.source.service.as_ref().and_then(Fetched::got);
+            let labels = service.map(|service| service.selector.iter().map(|(key, value)| format!("{key}={value}")));
+            labels.map(|labels| labels.collect::<Vec<_>>().join(",")).unwrap_or_default()
+        }
+    };
+    let Some(kubectl) = Kubectl::of(spec, facts, side) else {
+        return asked.failed(Problem::new(Code::NoPodMatches, format!("the {side} has no members")));
+    };
+    let namespace = kubectl.namespace().to_owned();
+    let hint = with(
+        Hint::text(format!("Compare the selector with the labels of the pods that run MySQL in namespace `{namespace}`")),
+        [kubectl.line(&["get", "pods", "--show-labels"])],
+    );
+    asked.failed(
+        Problem::new(
+            Code::NoPodMatches,
+            format!("no pod in namespace `{namespace}` of the {side} cluster matches `{selector}`"),
+        )
+        .seen(format!("selector `{selector}` gave 0 pods"))
+        .hint(hint),
+    )
+}
+
+fn of_member(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Vec<Check> {
+    let subject = member(side, one);
+    let login = ask(ids::SERVER_LOGIN, subject.clone());
+    let login = match &one.server {
+        Fetched::Got(server) => login.passed([format!(
+            "MySQL {} at {}, server_id {}, server_uuid {}",
+            server.version, server.hostname, server.server_id, server.server_uuid
+        )]),
+        Fetched::Failed(problem) => login.unfetched(problem),
+    };
+    let mut checks = vec![ready(spec, facts, side, one)];
+    let privileges = ask(ids::SERVER_PRIVILEGES, subject.clone());
+    let version = ask(ids::SERVER_VERSION, subject);
+    match &one.server {
+        Fetched::Got(server) => {
+            let judged = [judge_privileges(spec, side, one, server, privileges), judge_version(side, one, server, version)];
+            checks.push(login);
+            checks.extend(judged);
+        }
+        Fetched::Failed(_) => {
+            let judged = [privileges.skipped(&login), version.skipped(&login)];
+            checks.push(login);
+            checks.extend(judged);
+        }
+    }
+    checks
+}
+
+fn ready(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Check {
+    let asked = ask(ids::MEMBER_READY, member(side, one));
+    if one.pod.ready {
+        return asked.passed(one.pod.node.iter().map(|node| format!("on node {node}")));
+    }
+    let others = members(facts, side).iter().filter(|other| other.pod.ready).count();
+    let mut problem = Problem::new(
+        Code::MemberNotReady,
+        format!("pod `{}` of the {side} is not ready; {others} of {} are", one.pod.name, members(facts, side).len()),
+    )
+    .seen("condition Ready is not True".to_owned());
+    if let Some(kubectl) = Kubectl::of(spec, facts, side) {
+        problem = problem.hint(with(
+            Hint::text("Its events and the log of its last start say why"),
+            [kubectl.line(&["describe", "pod", &one.pod.name]), kubectl.line(&["logs", &one.pod.name, "--all-containers", "--tail=50"])],
+        ));
+    }
+    if others > 0 { asked.warned(problem) } else { asked.failed(problem) }
+}
+
+fn judge_privileges(spec: &LinkSpec, side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+    if server.missing_privileges.is_empty() {
+        return asked.passed(["every privilege that is needed"]);
+    }
+    let user = match side {
+        Side::Source => spec.source.account.as_ref().map_or(&spec.replication.account.user, |account| &account.user),
+        Side::Replica => &spec.replica.account.user,
+    };
+    let mut problem = Problem::new(
+        Code::PrivilegeMissing,
+        format!("account `{user}` on {} lacks {}", named(side, one), server.missing_privileges.join(", ")),
+    );
+    let mut hint = Hint::text(
+        "Grant them as an account that may; the host part `%` is the usual one, `SELECT user, host FROM mysql.user` shows yours",
+    );
+    for privilege in &server.missing_privileges {
+        let scope = if privilege.to_ascii_uppercase().contains(" ON ") { "" } else { " ON *.*" };
+        hint = hint.sql(named(side, one), format!("GRANT {privilege}{scope} TO {}@'%'", sql_text(user)));
+        problem = problem.seen(format!("not granted: {privilege}{scope}"));
+    }
+    asked.failed(problem.hint(hint))
+}
+
+/// A string literal for a statement that a person will run, in the default `sql_mode` (a backslash escapes).
+pub(super) fn sql_text(text: &str) -> String {
+    format!("'{}'", text.replace('\\', r"\\").replace('\'', "''"))
+}
+
+fn judge_version(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+    let Some(version) = parse_version(&server.version) else {
+        return asked.unknown(Problem::new(
+            Code::VersionTooOld,
+            format!("the version of {} is not of a form known here: `{}`", named(side, one), server.version),
+        ));
+    };
+    if version >= OLDEST && !server.version.to_ascii_lowercase().contains("mariadb") {
+        return asked.passed([server.version.clone()]);
+    }
+    asked.failed(
+        Problem::new(
+            Code::VersionTooOld,
+            format!("{} runs {}, and links need MySQL, Percona Server or PXC 8.0.26 or later", named(side, one), server.version),
+        )
+        .seen(format!("@@version is {}", server.version))
+        .hint(Hint::text("Upgrade the server, the replica side before the source side")),
+    )
+}
+
+/// The numbers at the start of `@@version`: `8.0.36-28.1` is 8.0.36.
+pub(super) fn parse_version(text: &str) -> Option<(u32, u32, u32)> {
+    let numbers = text.split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+    let mut parts = numbers.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?))
+}

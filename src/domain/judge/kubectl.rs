@@ -1,0 +1,140 @@
+//! The command lines of hints: kubectl with the context and namespace of a side, chosen by what made the pod.
+
+use crate::domain::{
+    check::Side,
+    facts::{Facts, MemberFacts, PodFacts},
+    hint::{Hint, Remedy},
+    spec::{ClusterRef, LinkSpec, SourceLocation},
+};
+
+/// The annotation that carries a proxy's own configuration.
+const PROXY_CONFIG: &str = "proxy.istio.io/config";
+
+/// kubectl for one side of a link.
+pub(super) struct Kubectl {
+    context: Option<String>,
+    namespace: String,
+}
+
+impl Kubectl {
+    /// kubectl for a side; `None` where the configuration names no cluster for it.
+    pub(super) fn of(spec: &LinkSpec, facts: &Facts, side: Side) -> Option<Self> {
+        let (cluster, seen): (&ClusterRef, _) = match side {
+            Side::Source => match &spec.source.location {
+                SourceLocation::Kubernetes { cluster, .. } => (cluster, facts.source.cluster.as_ref()),
+                SourceLocation::Endpoints(_) => return None,
+            },
+            Side::Replica => (&spec.replica.cluster, Some(&facts.replica.cluster)),
+        };
+        let seen = seen.and_then(|cluster| cluster.got()).map(|cluster| cluster.context.clone());
+        let context = cluster.context.clone().or(seen).filter(|context| context != "in-cluster");
+        Some(Self { context, namespace: cluster.namespace.clone() })
+    }
+
+    /// The namespace of the side's members.
+    pub(super) fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// A command line in the side's own namespace.
+    pub(super) fn line(&self, arguments: &[&str]) -> Remedy {
+        self.line_in(&self.namespace, arguments)
+    }
+
+    /// A command line in another namespace of the side's cluster.
+    pub(super) fn line_in(&self, namespace: &str, arguments: &[&str]) -> Remedy {
+        let arguments = ["-n", namespace].into_iter().chain(arguments.iter().copied());
+        Remedy::Argv(self.bare().into_iter().chain(arguments.map(ToOwned::to_owned)).collect())
+    }
+
+    /// A command line without a namespace, for what belongs to the whole cluster.
+    pub(super) fn line_bare(&self, arguments: &[&str]) -> Remedy {
+        Remedy::Argv(self.bare().into_iter().chain(arguments.iter().map(ToString::to_string)).collect())
+    }
+
+    /// Applies an object written as YAML in flow style, which needs no double quotes and no line breaks.
+    pub(super) fn apply(&self, flow: &str) -> Remedy {
+        let kubectl = shell_words::join(self.bare());
+        let script = format!("echo \"{flow}\" | {kubectl} apply -f -");
+        Remedy::Argv(vec!["sh".to_owned(), "-c".to_owned(), script])
+    }
+
+    fn bare(&self) -> Vec<String> {
+        let mut argv = vec!["kubectl".to_owned()];
+        if let Some(context) = &self.context {
+            argv.extend(["--context".to_owned(), context.clone()]);
+        }
+        argv
+    }
+}
+
+/// Adds command lines to a hint.
+pub(super) fn with(mut hint: Hint, commands: impl IntoIterator<Item = Remedy>) -> Hint {
+    hint.commands.extend(commands);
+    hint
+}
+
+/// What made a pod, as far as it decides where its template is changed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Owner<'a> {
+    /// The Percona operator; its resource's name.
+    Operator(&'a str),
+    /// A workload with a pod template: kind in lower case, and name.
+    Workload(String, &'a str),
+    /// Made by hand, or by something unknown.
+    Nobody,
+}
+
+/// What made the pod.
+pub(super) fn owner(pod: &PodFacts) -> Owner<'_> {
+    let label = |key: &str| pod.labels.get(key).map(String::as_str);
+    if label("app.kubernetes.io/managed-by") == Some("percona-xtradb-cluster-operator")
+        && let Some(resource) = label("app.kubernetes.io/instance")
+    {
+        return Owner::Operator(resource);
+    }
+    match pod.owner.as_deref().and_then(|owner| owner.split_once('/')) {
+        Some(("PerconaXtraDBCluster", name)) => Owner::Operator(name),
+        Some((kind @ ("StatefulSet" | "Deployment" | "DaemonSet"), name)) => {
+            Owner::Workload(kind.to_ascii_lowercase(), name)
+        }
+        _ => Owner::Nobody,
+    }
+}
+
+/// Makes a member's pods anew; `None` where only a person knows how.
+pub(super) fn restart(kubectl: &Kubectl, member: &MemberFacts) -> Option<Remedy> {
+    match owner(&member.pod) {
+        // The operator owns the StatefulSet `<resource>-pxc`; a restart of it is a smart update.
+        Owner::Operator(resource) => {
+            Some(kubectl.line(&["rollout", "restart", &format!("statefulset/{resource}-pxc")]))
+        }
+        Owner::Workload(kind, name) => Some(kubectl.line(&["rollout", "restart", &format!("{kind}/{name}")])),
+        Owner::Nobody => None,
+    }
+}
+
+/// Sets or removes (`None`) one annotation on the template of a member's pods, which makes them anew.
+pub(super) fn annotate(kubectl: &Kubectl, member: &MemberFacts, key: &str, value: Option<&str>) -> Option<Remedy> {
+    let annotations = serde_json::json!({ key: value });
+    match owner(&member.pod) {
+        Owner::Operator(resource) => {
+            let patch = serde_json::json!({"spec": {"pxc": {"annotations": annotations}}}).to_string();
+            Some(kubectl.line(&["patch", "pxc", resource, "--type", "merge", "-p", &patch]))
+        }
+        Owner::Workload(kind, name) => {
+            let patch = serde_json::json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
+            Some(kubectl.line(&["patch", &kind, name, "--type", "merge", "-p", &patch.to_string()]))
+        }
+        Owner::Nobody => None,
+    }
+}
+
+/// Turns DNS capture on for a member's pods; `None` where the pod has a proxy configuration that must not be lost.
+pub(super) fn capture_dns(kubectl: &Kubectl, member: &MemberFacts) -> Option<Remedy> {
+    if member.pod.annotations.contains_key(PROXY_CONFIG) {
+        return None;
+    }
+    let config = serde_json::json!({"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}}).to_string();
+    annotate(kubectl, member, PROXY_CONFIG, Some(&config))
+}
