@@ -100,7 +100,9 @@ pub fn desired_endpoints(spec: &LinkSpec, facts: &Facts) -> Result<Vec<Endpoint>
             let nodes = fetched(facts.source.nodes.as_ref(), "the nodes of the source cluster")?;
             let port = node_port(spec, service_facts)?;
             let hosts = hosting_nodes(facts, service_facts)?;
-            let usable = nodes.iter().filter(|node| node.ready && hosts.as_ref().is_none_or(|on| on.contains(&node.name.as_str())));
+            let usable = nodes
+                .iter()
+                .filter(|node| node.ready && hosts.as_ref().is_none_or(|on| on.contains(&node.name.as_str())));
             let endpoints: Vec<Endpoint> =
                 usable.filter_map(|node| Some(Endpoint { address: internal_ip(node)?, port })).collect();
             if endpoints.is_empty() {
@@ -134,16 +136,20 @@ fn node_port(spec: &LinkSpec, service: &ServiceFacts) -> Result<u16, Problem> {
     let shown: Vec<String> = service
         .ports
         .iter()
-        .map(|(port, node)| node.map_or_else(|| format!("{port} without a node port"), |node| format!("{port} at node port {node}")))
+        .map(|(port, node)| {
+            node.map_or_else(|| format!("{port} without a node port"), |node| format!("{port} at node port {node}"))
+        })
         .collect();
     let problem = |what: String| {
         Problem::new(Code::SourceServiceUnusable, what)
             .seen(format!("Service {} is of type {}, ports: {}", service.name, service.kind, shown.join(", ")))
-            .hint(Hint::text("Give the Service type NodePort, so that the source can be entered at its nodes"))
+            .hint(Hint::text("give the Service type NodePort, so that the source can be entered at its nodes"))
     };
     match service_port(spec, service) {
         Some((_, Some(port))) => Ok(port),
-        Some((port, None)) => Err(problem(format!("Service `{}` offers no node port for its port {port}", service.name))),
+        Some((port, None)) => {
+            Err(problem(format!("Service `{}` offers no node port for its port {port}", service.name)))
+        }
         None => Err(problem(format!("Service `{}` has no port {}", service.name, spec.port))),
     }
 }
@@ -154,9 +160,9 @@ fn hosting_nodes<'a>(facts: &'a Facts, service: &ServiceFacts) -> Result<Option<
         return Ok(None);
     }
     match &facts.source.members {
-        Fetched::Got(members) => {
-            Ok(Some(members.iter().filter(|member| member.pod.ready).filter_map(|member| member.pod.node.as_deref()).collect()))
-        }
+        Fetched::Got(members) => Ok(Some(
+            members.iter().filter(|member| member.pod.ready).filter_map(|member| member.pod.node.as_deref()).collect(),
+        )),
         Fetched::Failed(problem) => Err(problem.clone()),
     }
 }

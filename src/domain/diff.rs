@@ -35,11 +35,11 @@ fn walk(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &mut
     }
     let object = |side: Option<&Value>| side.is_none_or(Value::is_object);
     if object(before) && object(after) {
-        let keys = |side: Option<&Value>| side.and_then(Value::as_object).into_iter().flatten().map(|(key, _)| key.clone());
-        let all: std::collections::BTreeSet<String> = keys(before).chain(keys(after)).collect();
+        let sides = [before, after].into_iter().flatten().filter_map(Value::as_object);
+        let all: std::collections::BTreeSet<&String> = sides.flat_map(serde_json::Map::keys).collect();
         for key in all {
-            let field = join(path, &key);
-            walk(&field, before.and_then(|side| side.get(&key)), after.and_then(|side| side.get(&key)), changes);
+            let field = join(path, key);
+            walk(&field, before.and_then(|side| side.get(key)), after.and_then(|side| side.get(key)), changes);
         }
         return;
     }

@@ -3,12 +3,15 @@
 pub mod channel;
 pub mod check;
 pub mod code;
+pub mod desired;
+pub mod diff;
 pub mod errno;
 pub mod event;
 pub mod facts;
 pub mod gtid;
 pub mod hint;
 pub mod judge;
+pub mod lag;
 pub mod plan;
 pub mod problem;
 pub mod quote;

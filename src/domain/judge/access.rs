@@ -11,6 +11,7 @@ use crate::domain::{
     facts::{ClusterFacts, DeniedRule, Facts, MemberFacts, ServerFacts},
     hint::Hint,
     problem::{Fetched, Problem},
+    quote,
     spec::LinkSpec,
 };
 
@@ -65,7 +66,7 @@ fn distinct(source: &Fetched<ClusterFacts>, replica: &Fetched<ClusterFacts>, che
         source.context, replica.context
     );
     let hint = Hint::run(
-        "Name two different clusters in `source.kubernetes.context` and `replica.kubernetes.context`; these are the contexts there are",
+        "name two different clusters in `source.kubernetes.context` and `replica.kubernetes.context`; these are the contexts there are",
         ["kubectl", "config", "get-contexts"],
     );
     asked.failed(
@@ -76,20 +77,18 @@ fn distinct(source: &Fetched<ClusterFacts>, replica: &Fetched<ClusterFacts>, che
     )
 }
 
-fn permissions(
-    spec: &LinkSpec,
-    facts: &Facts,
-    side: Side,
-    seen: &Fetched<ClusterFacts>,
-    reachable: &Check,
-) -> Check {
+fn permissions(spec: &LinkSpec, facts: &Facts, side: Side, seen: &Fetched<ClusterFacts>, reachable: &Check) -> Check {
     let asked = ask(ids::CLUSTER_PERMISSIONS, Subject::Cluster(side));
     let Fetched::Got(cluster) = seen else { return asked.skipped(reachable) };
     let Some(first) = cluster.denied.first() else { return asked.passed(["nothing that is needed is denied"]) };
     let count = cluster.denied.len();
     let mut problem = Problem::new(
         Code::Forbidden,
-        format!("the user of context `{}` lacks {count} permission(s) of the {side} side, first: {}", cluster.context, words(first)),
+        format!(
+            "the user of context `{}` lacks {count} permission(s) of the {side} side, first: {}",
+            cluster.context,
+            words(first)
+        ),
     );
     for rule in &cluster.denied {
         problem = problem.seen(format!("denied: {}", words(rule)));
@@ -97,7 +96,7 @@ fn permissions(
     if let Some(kubectl) = Kubectl::of(spec, facts, side) {
         let folder = format!("manifests/deploy/{side}/");
         let hint = with(
-            Hint::text("Have an administrator of that cluster bind the roles that hold these rules, then ask again"),
+            Hint::text("have an administrator of that cluster bind the roles that hold these rules, then ask again"),
             [kubectl.line_bare(&["apply", "-f", &folder]), can_i(&kubectl, first)],
         );
         problem = problem.hint(hint);
@@ -122,13 +121,11 @@ fn can_i(kubectl: &Kubectl, rule: &DeniedRule) -> crate::domain::hint::Remedy {
     if !subresource.is_empty() {
         arguments.push(&flag);
     }
-    match &rule.namespace {
-        Some(namespace) => kubectl.line_in(namespace, &arguments),
-        None => {
-            arguments.push("--all-namespaces");
-            kubectl.line_bare(&arguments)
-        }
+    if let Some(namespace) = &rule.namespace {
+        return kubectl.line_in(namespace, &arguments);
     }
+    arguments.push("--all-namespaces");
+    kubectl.line_bare(&arguments)
 }
 
 fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> Vec<Check> {
@@ -174,7 +171,9 @@ fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
     };
     let namespace = kubectl.namespace().to_owned();
     let hint = with(
-        Hint::text(format!("Compare the selector with the labels of the pods that run MySQL in namespace `{namespace}`")),
+        Hint::text(format!(
+            "compare the selector with the labels of the pods that run MySQL in namespace `{namespace}`"
+        )),
         [kubectl.line(&["get", "pods", "--show-labels"])],
     );
     asked.failed(
@@ -202,7 +201,8 @@ fn of_member(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> V
     let version = ask(ids::SERVER_VERSION, subject);
     match &one.server {
         Fetched::Got(server) => {
-            let judged = [judge_privileges(spec, side, one, server, privileges), judge_version(side, one, server, version)];
+            let judged =
+                [judge_privileges(spec, side, one, server, privileges), judge_version(side, one, server, version)];
             checks.push(login);
             checks.extend(judged);
         }
@@ -228,8 +228,11 @@ fn ready(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Check
     .seen("condition Ready is not True".to_owned());
     if let Some(kubectl) = Kubectl::of(spec, facts, side) {
         problem = problem.hint(with(
-            Hint::text("Its events and the log of its last start say why"),
-            [kubectl.line(&["describe", "pod", &one.pod.name]), kubectl.line(&["logs", &one.pod.name, "--all-containers", "--tail=50"])],
+            Hint::text("its events and the log of its last start say why"),
+            [
+                kubectl.line(&["describe", "pod", &one.pod.name]),
+                kubectl.line(&["logs", &one.pod.name, "--all-containers", "--tail=50"]),
+            ],
         ));
     }
     if others > 0 { asked.warned(problem) } else { asked.failed(problem) }
@@ -248,7 +251,7 @@ fn judge_privileges(spec: &LinkSpec, side: Side, one: &MemberFacts, server: &Ser
         format!("account `{user}` on {} lacks {}", named(side, one), server.missing_privileges.join(", ")),
     );
     let mut hint = Hint::text(
-        "Grant them as an account that may; the host part `%` is the usual one, `SELECT user, host FROM mysql.user` shows yours",
+        "grant them as an account that may; the host part `%` is the usual one, `SELECT user, host FROM mysql.user` shows yours",
     );
     for privilege in &server.missing_privileges {
         let scope = if privilege.to_ascii_uppercase().contains(" ON ") { "" } else { " ON *.*" };
@@ -258,9 +261,9 @@ fn judge_privileges(spec: &LinkSpec, side: Side, one: &MemberFacts, server: &Ser
     asked.failed(problem.hint(hint))
 }
 
-/// A string literal for a statement that a person will run, in the default `sql_mode` (a backslash escapes).
+/// A string literal for a statement that a person will run; empty for what cannot be written as one.
 pub(super) fn sql_text(text: &str) -> String {
-    format!("'{}'", text.replace('\\', r"\\").replace('\'', "''"))
+    quote::literal(text).map(|quoted| quoted.to_string()).unwrap_or_default()
 }
 
 fn judge_version(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
@@ -276,10 +279,14 @@ fn judge_version(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Ask
     asked.failed(
         Problem::new(
             Code::VersionTooOld,
-            format!("{} runs {}, and links need MySQL, Percona Server or PXC 8.0.26 or later", named(side, one), server.version),
+            format!(
+                "{} runs {}, and links need MySQL, Percona Server or PXC 8.0.26 or later",
+                named(side, one),
+                server.version
+            ),
         )
         .seen(format!("@@version is {}", server.version))
-        .hint(Hint::text("Upgrade the server, the replica side before the source side")),
+        .hint(Hint::text("upgrade the server, the replica side before the source side")),
     )
 }
 

@@ -1,6 +1,6 @@
 //! What the text of a MySQL client's or receiver's error says about its cause. Texts decide where numbers are shared.
 
-use crate::domain::code::Code;
+use crate::domain::{code::Code, errno::Cause};
 
 /// How far a client got before its connection was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,68 +58,30 @@ pub(super) fn cut_in_tls(errno: Option<u16>, text: &str) -> bool {
             .any(|needle| text.contains(needle))
 }
 
-/// The code of an error with which the source's server answered a login through the mesh name.
+/// The code of an error that ended a login through the mesh name.
 pub(super) fn login_code(errno: Option<u16>, text: &str) -> Code {
-    let text = text.to_ascii_lowercase();
-    let has = |needle: &str| text.contains(needle);
-    match errno {
-        Some(1045 | 1130 | 1698 | 1820 | 1862 | 3118) => Code::ReplicationAccessDenied,
-        Some(3159) => Code::TlsRequired,
-        Some(2061) => Code::PublicKeyNeeded,
-        Some(2026)
-            if has("ssl_ctx_load_verify")
-                || has("ssl_ctx_set_default_verify_paths")
-                || has("no such file")
-                || has("failed to set ca") =>
-        {
-            Code::CaFileMissing
-        }
-        Some(2026) if has("ssl is required, but the server does not support it") => Code::TlsVerification,
-        Some(2026) => Code::TlsVerification,
-        Some(2005) => Code::NameUnresolved,
-        Some(1227) => Code::PrivilegeMissing,
-        Some(1000..=1999 | 3000..) => Code::ServerError,
+    let cause = Cause::of(errno.map(u32::from), text);
+    cause.receiver_code().unwrap_or(match (cause, errno) {
+        (Cause::ConnectionLost | Cause::CannotConnect | Cause::UnknownHost, _) => Code::PathBroken,
+        (_, Some(1000..=1999 | 3000..)) => Code::ServerError,
         _ => Code::PathBroken,
-    }
+    })
 }
 
-/// The code of a receiver's error. `LAST_ERROR_NUMBER` 13114 and 13117 stand for many causes, so the text comes first.
+/// The code of a receiver's last error.
 pub(super) fn receiver_code(errno: u32, text: &str) -> Code {
-    let text = text.to_ascii_lowercase();
-    let has = |needle: &str| text.contains(needle);
-    if has("same server_uuid/server_id") || has("equal mysql server ids") || has("equal mysql server uuids") {
-        return Code::ServerIdClash;
-    }
-    if has("purged required binary logs")
-        || has("purged binary logs containing gtids")
-        || has("could not find first log file name")
-    {
-        return Code::Purged;
-    }
-    if has("more gtids than the source") || has("more gtids than the master") {
-        return Code::Errant;
-    }
-    if has("gtid_mode") || has("binary log is not open") {
-        return Code::PrerequisiteMissing;
-    }
-    if has("require_secure_transport") || has("insecure transport") {
-        return Code::TlsRequired;
-    }
-    if has("requires secure connection") {
-        return Code::PublicKeyNeeded;
-    }
-    match errno {
-        1045 | 1130 | 1698 | 1820 | 1862 | 3118 => Code::ReplicationAccessDenied,
-        1227 => Code::PrivilegeMissing,
-        2061 => Code::PublicKeyNeeded,
-        3159 => Code::TlsRequired,
-        2026 => match login_code(Some(2026), &text) {
-            Code::CaFileMissing => Code::CaFileMissing,
-            _ => Code::TlsVerification,
-        },
-        0 | 1040 | 1129 | 1158..=1161 | 2002 | 2003 | 2005 | 2006 | 2013 | 2055 => Code::ReceiverNotConnecting,
+    let cause = Cause::of(Some(errno), text);
+    cause.receiver_code().unwrap_or(match cause {
+        Cause::HostBlocked
+        | Cause::TooManyConnections
+        | Cause::Offline
+        | Cause::ShuttingDown
+        | Cause::CannotConnect
+        | Cause::UnknownHost
+        | Cause::ConnectionLost
+        | Cause::NotReady => Code::ReceiverNotConnecting,
         _ => Code::ReceiverStopped,
-    }
+    })
 }
 
 #[cfg(test)]
@@ -130,7 +92,8 @@ mod tests {
     fn the_stage_is_read_from_the_text() {
         let waiting = "ERROR 2013 (HY000): Lost connection to MySQL server at 'waiting for initial communication packet', system error: 110";
         let reading = "ERROR 2013 (HY000): Lost connection to MySQL server at 'reading initial communication packet', system error: 0";
-        let login = "ERROR 2013 (HY000): Lost connection to MySQL server at 'reading authorization packet', system error: 104";
+        let login =
+            "ERROR 2013 (HY000): Lost connection to MySQL server at 'reading authorization packet', system error: 104";
         let query = "ERROR 2013 (HY000): Lost connection to MySQL server during query";
         let refused = "ERROR 2003 (HY000): Can't connect to MySQL server on 'h:3306' (111)";
         for (errno, text, stage, system) in [
@@ -153,7 +116,11 @@ mod tests {
             (2026, "SSL connection error", true),
             (2061, "Authentication plugin 'caching_sha2_password' reported error", true),
             (2013, "Lost connection to MySQL server at 'reading authorization packet', system error: 0", true),
-            (2013, "Lost connection to MySQL server at 'waiting for initial communication packet', system error: 110", false),
+            (
+                2013,
+                "Lost connection to MySQL server at 'waiting for initial communication packet', system error: 110",
+                false,
+            ),
             (2003, "Can't connect to MySQL server on 'h:3306' (111)", false),
             (2005, "Unknown MySQL server host 'h' (-2)", false),
         ] {
@@ -164,21 +131,65 @@ mod tests {
     #[test]
     fn receiver_errors_are_told_apart_by_text_before_number() {
         for (errno, text, code) in [
-            (13114, "Got fatal error 1236 from source when reading data from binary log: 'Cannot replicate because the source purged required binary logs. Replicate the missing transactions from elsewhere'", Code::Purged),
-            (13114, "Got fatal error 1236 from source when reading data from binary log: 'Replica has more GTIDs than the source has, using the source's SERVER_UUID.'", Code::Errant),
-            (13114, "Got fatal error 1236 …: 'A replica with the same server_uuid/server_id as this replica has connected to the source'", Code::ServerIdClash),
-            (13117, "Fatal error: The replica I/O thread stops because source and replica have equal MySQL server ids; these ids must be different", Code::ServerIdClash),
-            (13117, "The replica I/O thread stops because source and replica have equal MySQL server UUIDs", Code::ServerIdClash),
-            (13117, "The replication receiver thread cannot start because the source has GTID_MODE = OFF", Code::PrerequisiteMissing),
+            (
+                13114,
+                "Got fatal error 1236 from source when reading data from binary log: 'Cannot replicate because the source purged required binary logs. Replicate the missing transactions from elsewhere'",
+                Code::Purged,
+            ),
+            (
+                13114,
+                "Got fatal error 1236 from source when reading data from binary log: 'Replica has more GTIDs than the source has, using the source's SERVER_UUID.'",
+                Code::Errant,
+            ),
+            (
+                13114,
+                "Got fatal error 1236 …: 'A replica with the same server_uuid/server_id as this replica has connected to the source'",
+                Code::ServerIdClash,
+            ),
+            (
+                13117,
+                "Fatal error: The replica I/O thread stops because source and replica have equal MySQL server ids; these ids must be different",
+                Code::ServerIdClash,
+            ),
+            (
+                13117,
+                "The replica I/O thread stops because source and replica have equal MySQL server UUIDs",
+                Code::ServerIdClash,
+            ),
+            (
+                13117,
+                "The replication receiver thread cannot start because the source has GTID_MODE = OFF",
+                Code::PrerequisiteMissing,
+            ),
             (13114, "Got fatal error 1236: 'Binary log is not open'", Code::PrerequisiteMissing),
             (13114, "Got fatal error 1236: 'log event entry exceeded max_allowed_packet'", Code::ReceiverStopped),
-            (1045, "Error connecting to source 'repl@h:3306'. Message: Access denied for user 'repl'@'10.0.0.1'", Code::ReplicationAccessDenied),
-            (2003, "Error connecting to source 'repl@h:3306'. Message: Can't connect to MySQL server on 'h:3306' (111)", Code::ReceiverNotConnecting),
-            (2013, "Error connecting to source …: Lost connection to MySQL server at 'waiting for initial communication packet', system error: 110", Code::ReceiverNotConnecting),
-            (2061, "Authentication plugin 'caching_sha2_password' reported error: Authentication requires secure connection.", Code::PublicKeyNeeded),
+            (
+                1045,
+                "Error connecting to source 'repl@h:3306'. Message: Access denied for user 'repl'@'10.0.0.1'",
+                Code::ReplicationAccessDenied,
+            ),
+            (
+                2003,
+                "Error connecting to source 'repl@h:3306'. Message: Can't connect to MySQL server on 'h:3306' (111)",
+                Code::ReceiverNotConnecting,
+            ),
+            (
+                2013,
+                "Error connecting to source …: Lost connection to MySQL server at 'waiting for initial communication packet', system error: 110",
+                Code::ReceiverNotConnecting,
+            ),
+            (
+                2061,
+                "Authentication plugin 'caching_sha2_password' reported error: Authentication requires secure connection.",
+                Code::PublicKeyNeeded,
+            ),
             (2026, "TLS/SSL error: certificate verify failed", Code::TlsVerification),
-            (2026, "SSL connection error: SSL_CTX_load_verify_locations failed", Code::CaFileMissing),
-            (3159, "Connections using insecure transport are prohibited while --require_secure_transport=ON.", Code::TlsRequired),
+            (2026, "SSL connection error: SSL_CTX_set_default_verify_paths failed", Code::CaFileMissing),
+            (
+                3159,
+                "Connections using insecure transport are prohibited while --require_secure_transport=ON.",
+                Code::TlsRequired,
+            ),
         ] {
             assert_eq!(receiver_code(errno, text), code, "{errno} {text}");
         }

@@ -54,7 +54,7 @@ fn istio(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
         )
         .seen(format!("discovery of {} lists no version with that kind", cluster.server))
         .hint(with(
-            Hint::text("Install Istio in the replica's cluster, or name the cluster that has it"),
+            Hint::text("install Istio in the replica's cluster, or name the cluster that has it"),
             kubectl.iter().map(|kubectl| kubectl.line_bare(&["get", "crd", "serviceentries.networking.istio.io"])),
         ));
         let installed = installed.failed(problem);
@@ -70,7 +70,7 @@ fn istio(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
             )
             .seen("Deployment istio-system/istiod has 0 ready pods")
             .hint(with(
-                Hint::text("Bring istiod back first: without it objects are rejected by its webhook and sidecars learn nothing"),
+                Hint::text("bring istiod back first: without it objects are rejected by its webhook and sidecars learn nothing"),
                 lines(&[&["get", "pods", "-l", "app=istiod"], &["describe", "deployment", "istiod"], &["rollout", "restart", "deployment/istiod"]]),
             )),
         ),
@@ -97,16 +97,19 @@ fn way_in(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
             Some((port, Some(node_port))) => {
                 exposed.passed([format!("{}, port {port} at node port {node_port}", service.kind)])
             }
-            found => exposed.failed(unusable(spec, facts, name, &service.kind, found.map(|(port, _)| port), &service.ports)),
+            found => {
+                exposed.failed(unusable(spec, facts, name, &service.kind, found.map(|(port, _)| port), &service.ports))
+            }
         },
     };
     let known = if exposed.is_good() {
         match desired::desired_endpoints(spec, facts) {
             Ok(endpoints) => known.passed(endpoints.iter().map(ToString::to_string)),
             Err(problem) if problem.code == Code::NoNodeAddress => {
-                let commands = Kubectl::of(spec, facts, Side::Source).map(|kubectl| kubectl.line_bare(&["get", "nodes", "-o", "wide"]));
+                let commands = Kubectl::of(spec, facts, Side::Source)
+                    .map(|kubectl| kubectl.line_bare(&["get", "nodes", "-o", "wide"]));
                 known.failed(problem.hint(with(
-                    Hint::text("Bring a node back, or give reachable addresses as `source.endpoints`"),
+                    Hint::text("bring a node back, or give reachable addresses as `source.endpoints`"),
                     commands,
                 )))
             }
@@ -131,15 +134,17 @@ fn unusable(
         .map(|(port, node)| node.map_or_else(|| format!("{port}"), |node| format!("{port} at node port {node}")))
         .collect();
     let what = match port {
-        Some(port) => format!("Service `{name}` of the source is of type {kind} and has no node port for its port {port}"),
+        Some(port) => {
+            format!("Service `{name}` of the source is of type {kind} and has no node port for its port {port}")
+        }
         None => format!("Service `{name}` of the source has no port {} and more than one other", spec.port),
     };
-    let problem = Problem::new(Code::SourceServiceUnusable, what)
-        .seen(format!("type {kind}, ports: {}", shown.join(", ")));
+    let problem =
+        Problem::new(Code::SourceServiceUnusable, what).seen(format!("type {kind}, ports: {}", shown.join(", ")));
     let Some(kubectl) = Kubectl::of(spec, facts, Side::Source) else { return problem };
     if port.is_none() {
         return problem.hint(with(
-            Hint::text("Name the Service and the port that serve MySQL"),
+            Hint::text("name the Service and the port that serve MySQL"),
             [kubectl.line(&["get", "services", "-o", "wide"])],
         ));
     }
@@ -149,12 +154,20 @@ fn unusable(
     });
     let command = match resource {
         Some(resource) => kubectl.line(&[
-            "patch", "pxc", resource, "--type", "merge", "-p",
+            "patch",
+            "pxc",
+            resource,
+            "--type",
+            "merge",
+            "-p",
             r#"{"spec":{"haproxy":{"exposePrimary":{"enabled":true,"type":"NodePort"}}}}"#,
         ]),
         None => kubectl.line(&["patch", "service", name, "--type", "merge", "-p", r#"{"spec":{"type":"NodePort"}}"#]),
     };
-    problem.hint(with(Hint::text("Expose it at the nodes; every node of the source's cluster then takes connections"), [command]))
+    problem.hint(with(
+        Hint::text("expose it at the nodes; every node of the source's cluster then takes connections"),
+        [command],
+    ))
 }
 
 fn names(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
@@ -198,16 +211,28 @@ fn vip_free(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check {
         desired::VipOrigin::Derived => "derived from the mesh name",
     };
     let next = || {
-        let taken: Vec<_> = mesh.entries.iter().flat_map(|entry| &entry.addresses).filter_map(|a| a.parse().ok()).collect();
+        let taken: Vec<_> =
+            mesh.entries.iter().flat_map(|entry| &entry.addresses).filter_map(|a| a.parse().ok()).collect();
         crate::domain::vip::choose(&spec.host, &[taken, vec![vip]].concat())
     };
-    if let Some(entry) = others(spec, mesh).find(|entry| entry.addresses.iter().any(|range| desired::contains(range, vip))) {
+    if let Some(entry) =
+        others(spec, mesh).find(|entry| entry.addresses.iter().any(|range| desired::contains(range, vip)))
+    {
         let problem = Problem::new(
             Code::VipInUse,
-            format!("ServiceEntry `{}/{}` has {vip} already, so connections could end at its hosts", entry.namespace, entry.name),
+            format!(
+                "ServiceEntry `{}/{}` has {vip} already, so connections could end at its hosts",
+                entry.namespace, entry.name
+            ),
         )
         .seen(format!("{vip} is {origin}"))
-        .seen(format!("{}/{}: hosts {}, addresses {}", entry.namespace, entry.name, entry.hosts.join(", "), entry.addresses.join(", ")));
+        .seen(format!(
+            "{}/{}: hosts {}, addresses {}",
+            entry.namespace,
+            entry.name,
+            entry.hosts.join(", "),
+            entry.addresses.join(", ")
+        ));
         let commands = Kubectl::of(spec, facts, Side::Replica)
             .map(|kubectl| kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]));
         let text = format!("Write a free address into the configuration, for example `vip: {}`", next());
@@ -218,7 +243,7 @@ fn vip_free(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check {
             Problem::new(Code::VipInUse, format!("{vip} lies in a range that the replica's cluster uses itself"))
                 .seen(format!("{vip} is {origin}"))
                 .seen(format!("the range is {range}"))
-                .hint(Hint::text("Write an address outside the cluster's ranges into the configuration as `vip`")),
+                .hint(Hint::text("write an address outside the cluster's ranges into the configuration as `vip`")),
         );
     }
     asked.passed([format!("{vip}, {origin}")])
@@ -230,7 +255,11 @@ fn same_host<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> Option<(&'a NamedEn
     let host = spec.host.to_ascii_lowercase();
     let exact = |entry: &&NamedEntry| entry.hosts.iter().any(|other| other.to_ascii_lowercase() == host);
     let wild = |entry: &&NamedEntry| {
-        entry.hosts.iter().filter_map(|other| other.strip_prefix('*')).any(|tail| host.ends_with(&tail.to_ascii_lowercase()))
+        entry
+            .hosts
+            .iter()
+            .filter_map(|other| other.strip_prefix('*'))
+            .any(|tail| host.ends_with(&tail.to_ascii_lowercase()))
     };
     let here = |entry: &&NamedEntry| entry.namespace == spec.replica.cluster.namespace;
     let found = |wanted: &dyn Fn(&&NamedEntry) -> bool| others(spec, mesh).find(|entry| wanted(entry));
@@ -242,19 +271,30 @@ fn same_host<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> Option<(&'a NamedEn
 fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -> Problem {
     let place = format!("{}/{}", entry.namespace, entry.name);
     let what = if fatal {
-        format!("ServiceEntry `{place}` defines `{}` in the members' own namespace, so the endpoints of both would be mixed", spec.host)
+        format!(
+            "ServiceEntry `{place}` defines `{}` in the members' own namespace, so the endpoints of both would be mixed",
+            spec.host
+        )
     } else {
-        format!("ServiceEntry `{place}` covers `{}` too; the link's own entry comes first for members in namespace `{}`", spec.host, spec.replica.cluster.namespace)
+        format!(
+            "ServiceEntry `{place}` covers `{}` too; the link's own entry comes first for members in namespace `{}`",
+            spec.host, spec.replica.cluster.namespace
+        )
     };
-    let made = entry.link.as_ref().map_or_else(|| "not made by this tool".to_owned(), |link| format!("made for link {link}"));
-    let problem = Problem::new(Code::HostInUse, what)
-        .seen(format!("{place}: hosts {}, addresses {}, {made}", entry.hosts.join(", "), entry.addresses.join(", ")));
+    let made =
+        entry.link.as_ref().map_or_else(|| "not made by this tool".to_owned(), |link| format!("made for link {link}"));
+    let problem = Problem::new(Code::HostInUse, what).seen(format!(
+        "{place}: hosts {}, addresses {}, {made}",
+        entry.hosts.join(", "),
+        entry.addresses.join(", ")
+    ));
     let commands = Kubectl::of(spec, facts, Side::Replica).into_iter().flat_map(|kubectl| {
         let show = kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]);
         let delete = fatal.then(|| kubectl.line_in(&entry.namespace, &["delete", "serviceentry", &entry.name]));
         std::iter::once(show).chain(delete)
     });
-    problem.hint(with(Hint::text("Look whether it is still needed; delete it, or give the link another `host`"), commands))
+    problem
+        .hint(with(Hint::text("look whether it is still needed; delete it, or give the link another `host`"), commands))
 }
 
 /// Judges a member's sidecar.
@@ -270,7 +310,7 @@ pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
             Problem::new(Code::MemberNotReady, format!("the sidecar of `{}` is not ready", one.pod.name))
                 .seen("container istio-proxy: not ready")
                 .hint(with(
-                    Hint::text("Its log says whether it reaches istiod and gets its certificate"),
+                    Hint::text("its log says whether it reaches istiod and gets its certificate"),
                     kubectl.map(|kubectl| kubectl.line(&["logs", &one.pod.name, "-c", "istio-proxy", "--tail=50"])),
                 )),
         ),
@@ -287,11 +327,12 @@ pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
             }
             let commands = kubectl.into_iter().flat_map(|kubectl| {
                 let namespace = kubectl.namespace().to_owned();
-                let label = kubectl.line_bare(&["label", "namespace", &namespace, "istio-injection=enabled", "--overwrite"]);
+                let label =
+                    kubectl.line_bare(&["label", "namespace", &namespace, "istio-injection=enabled", "--overwrite"]);
                 std::iter::once(label).chain(restart(&kubectl, one))
             });
             asked.failed(problem.hint(with(
-                Hint::text("Have the namespace injected (with a revision: label it `istio.io/rev` instead), then make the pods anew, which restarts MySQL in them"),
+                Hint::text("have the namespace injected (with a revision: label it `istio.io/rev` instead), then make the pods anew, which restarts MySQL in them"),
                 commands,
             )))
         }
@@ -306,7 +347,9 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
     let asked = ask(ids::SIDECAR_INTERCEPTS, member(Side::Replica, one));
     let vip = desired::desired_vip(spec, facts).ok().map(|(vip, _)| vip);
     let items = |key: &str| one.pod.annotations.get(key).map(|list| list.split(',').map(str::trim).collect::<Vec<_>>());
-    let holds = |ranges: &[&str]| vip.is_some_and(|vip| ranges.iter().any(|range| *range == "*" || desired::contains(range, vip)));
+    let holds = |ranges: &[&str]| {
+        vip.is_some_and(|vip| ranges.iter().any(|range| *range == "*" || desired::contains(range, vip)))
+    };
     let port = spec.port.to_string();
     let blame = if items(EXCLUDE_PORTS).is_some_and(|ports| ports.contains(&port.as_str())) {
         let kept: Vec<_> = items(EXCLUDE_PORTS).unwrap_or_default().into_iter().filter(|item| *item != port).collect();
@@ -331,7 +374,7 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
         )
         .seen(format!("{key}: {value}"))
         .hint(with(
-            Hint::text("Change it on the pod template, which makes the pods anew and so restarts MySQL in them"),
+            Hint::text("change it on the pod template, which makes the pods anew and so restarts MySQL in them"),
             command,
         )),
     )

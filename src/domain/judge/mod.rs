@@ -14,19 +14,17 @@ mod path_blame;
 mod policy;
 mod prerequisites;
 
-#[cfg(test)]
-mod tests;
-
 use super::{
     check::{Check, CheckId, Outcome, Side, Subject},
     code::Code,
     facts::{Facts, MemberFacts, ServerFacts},
+    gtid::GtidSet,
     problem::Problem,
     spec::{LinkSpec, SourceLocation},
 };
 
 pub use access::access;
-pub use channel::{channel, lag};
+pub use channel::{channel, channel_preflight, lag};
 pub use mesh::mesh_preflight;
 pub use path::path;
 pub use policy::{MutualTls, mutual_tls};
@@ -169,4 +167,9 @@ fn source_is_endpoints(spec: &LinkSpec) -> bool {
 /// The name of a server in hints and evidence, the same as its subject's.
 fn named(side: Side, member: &MemberFacts) -> String {
     format!("{side} {}", member.pod.name)
+}
+
+/// A GTID set that is to be read by people.
+fn or_empty(set: &GtidSet) -> String {
+    if set.is_empty() { "empty".to_owned() } else { set.to_string() }
 }

@@ -126,12 +126,19 @@ impl Road<'_> {
         )
         .seen(format!("getent ahostsv4 {host}: {}", text.join(", ")))
         .seen(self.table_words());
-        let public = resolved.iter().all(|address| !matches!(address, std::net::IpAddr::V4(v4) if v4.octets()[0] >= 240));
+        let public =
+            resolved.iter().all(|address| !matches!(address, std::net::IpAddr::V4(v4) if v4.octets()[0] >= 240));
         let (sentence, command) = if public {
-            ("`.global` is a public top-level domain, so somebody else's DNS answered: have the sidecar answer DNS, which makes the pods anew", self.capture())
+            (
+                "`.global` is a public top-level domain, so somebody else's DNS answered: have the sidecar answer DNS, which makes the pods anew",
+                self.capture(),
+            )
         } else {
-            ("Another ServiceEntry has the name: find it and delete it, or give the link another `host`",
-             self.kubectl().map(|kubectl| kubectl.line_bare(&["get", "serviceentry", "--all-namespaces", "-o", "wide"])))
+            (
+                "Another ServiceEntry has the name: find it and delete it, or give the link another `host`",
+                self.kubectl()
+                    .map(|kubectl| kubectl.line_bare(&["get", "serviceentry", "--all-namespaces", "-o", "wide"])),
+            )
         };
         problem = problem.hint(with(Hint::text(sentence), command));
         asked.failed(problem)
@@ -150,7 +157,7 @@ impl Road<'_> {
             .seen(getent)
             .seen(self.table_words())
             .hint(with(
-                Hint::text("The ServiceEntry is missing or not visible in the members' namespace: `exportTo`, a Sidecar resource or discoverySelectors keep it out"),
+                Hint::text("the ServiceEntry is missing or not visible in the members' namespace: `exportTo`, a Sidecar resource or discoverySelectors keep it out"),
                 self.kubectl().into_iter().flat_map(|kubectl| {
                     [kubectl.line(&["get", "serviceentry", "-o", "yaml"]), kubectl.line(&["get", "sidecars.networking.istio.io", "-o", "yaml"])]
                 }),
@@ -171,7 +178,7 @@ impl Road<'_> {
             )
             .seen(getent)
             .seen(self.table_words())
-            .hint(with(Hint::text("Make the pods anew, so that the redirection is set up again"), rollout)),
+            .hint(with(Hint::text("make the pods anew, so that the redirection is set up again"), rollout)),
             _ => Problem::new(
                 Code::NameUnresolved,
                 format!("`{host}` does not resolve in `{pod}`: its sidecar does not answer DNS (DNS capture is off)"),
@@ -181,7 +188,7 @@ impl Road<'_> {
             .seen(self.table_words())
             .hint(with(
                 Hint::text(
-                    "Turn DNS capture on for the members, which makes the pods anew and so restarts MySQL in them; a pod with its own `proxy.istio.io/config` needs `ISTIO_META_DNS_CAPTURE: \"true\"` added under `proxyMetadata` there; a CoreDNS stub that answers with the virtual address works too",
+                    "turn DNS capture on for the members, which makes the pods anew and so restarts MySQL in them; a pod with its own `proxy.istio.io/config` needs `ISTIO_META_DNS_CAPTURE: \"true\"` added under `proxyMetadata` there; a CoreDNS stub that answers with the virtual address works too",
                 ),
                 self.capture(),
             )),
@@ -226,7 +233,7 @@ impl Road<'_> {
                         format!("`{}` resolves to {vip}, but the sidecar's own table says otherwise", self.spec.host),
                     )
                     .seen(self.table_words())
-                    .hint(Hint::text("Right after a change the table is a few seconds old; if it stays so, the cluster's DNS has a stub for the name that the mesh does not know of")),
+                    .hint(Hint::text("right after a change the table is a few seconds old; if it stays so, the cluster's DNS has a stub for the name that the mesh does not know of")),
                 )
             }
         }
@@ -242,7 +249,8 @@ impl Road<'_> {
             Fetched::Got(envoy) => envoy,
             Fetched::Failed(problem) => return asked.unfetched(problem),
         };
-        let vip = desired::desired_vip(self.spec, self.facts).map_or_else(|_| "VIP".to_owned(), |(vip, _)| vip.to_string());
+        let vip =
+            desired::desired_vip(self.spec, self.facts).map_or_else(|_| "VIP".to_owned(), |(vip, _)| vip.to_string());
         let listener = format!("{vip}_{}", self.spec.port);
         let wanted = self.envoy_cluster();
         let pod = &self.seen.member;
@@ -251,7 +259,7 @@ impl Road<'_> {
                 Problem::new(Code::NoListener, format!("Envoy in `{pod}` refuses the listener {listener}"))
                     .seen(format!("error_state: {error}"))
                     .hint(with(
-                        Hint::text("The error names what it collides with; remove that object, or the EnvoyFilter that touches the listener"),
+                        Hint::text("the error names what it collides with; remove that object, or the EnvoyFilter that touches the listener"),
                         self.kubectl().map(|kubectl| kubectl.line_bare(&["get", "envoyfilter,serviceentry", "--all-namespaces"])),
                     )),
             ),
@@ -263,7 +271,7 @@ impl Road<'_> {
                 )
                 .seen(format!("wanted: {wanted}"))
                 .hint(with(
-                    Hint::text("Give the link a free `vip` in the configuration and run setup again, or delete the other entry"),
+                    Hint::text("give the link a free `vip` in the configuration and run setup again, or delete the other entry"),
                     self.kubectl().map(|kubectl| kubectl.line_bare(&["get", "serviceentry", "--all-namespaces", "-o", "wide"])),
                 )),
             ),
@@ -271,7 +279,7 @@ impl Road<'_> {
                 Problem::new(Code::NoListener, format!("the sidecar of `{pod}` has no listener {listener}"))
                     .seen(format!("hosts of {wanted}: {}", host_words(envoy.hosts.as_deref())))
                     .hint(with(
-                        Hint::text("The ServiceEntry is missing, not visible in the members' namespace, or istiod has not sent it: look at the entry, then at istiod"),
+                        Hint::text("the ServiceEntry is missing, not visible in the members' namespace, or istiod has not sent it: look at the entry, then at istiod"),
                         self.kubectl().into_iter().flat_map(|kubectl| {
                             [
                                 kubectl.line(&["get", "serviceentry,sidecars.networking.istio.io", "-o", "yaml"]),
@@ -299,7 +307,7 @@ impl Road<'_> {
                     Problem::new(Code::NoEndpoints, format!("the sidecar of `{pod}` has {what} for `{}`", self.envoy_cluster()))
                         .seen(format!("hosts of {}: {}", self.envoy_cluster(), host_words(none.as_deref())))
                         .hint(with(
-                            Hint::text("Look at `spec.endpoints` of the ServiceEntry (an endpoint with `network` is dropped without mutual TLS), then run setup again"),
+                            Hint::text("look at `spec.endpoints` of the ServiceEntry (an endpoint with `network` is dropped without mutual TLS), then run setup again"),
                             self.kubectl().map(|kubectl| kubectl.line(&["get", "serviceentry", "-o", "yaml"])),
                         )),
                 );
@@ -307,16 +315,24 @@ impl Road<'_> {
         };
         if hosts.iter().all(|host| host.ejected) {
             return asked.failed(
-                Problem::new(Code::NoEndpoints, format!("the sidecar of `{pod}` has ejected every endpoint after failures"))
-                    .seen(format!("failed_outlier_check on {}", host_words(Some(hosts))))
-                    .hint(Hint::text("Mend what refuses or drops connections there; ejection ends by itself after `baseEjectionTime`")),
+                Problem::new(
+                    Code::NoEndpoints,
+                    format!("the sidecar of `{pod}` has ejected every endpoint after failures"),
+                )
+                .seen(format!("failed_outlier_check on {}", host_words(Some(hosts))))
+                .hint(Hint::text(
+                    "mend what refuses or drops connections there; ejection ends by itself after `baseEjectionTime`",
+                )),
             );
         }
         match desired::desired_endpoints(self.spec, self.facts) {
             Err(problem) => asked.unknown(
                 Problem::new(
                     problem.code,
-                    format!("the endpoints in the sidecar of `{pod}` cannot be compared with the source: {}", problem.message),
+                    format!(
+                        "the endpoints in the sidecar of `{pod}` cannot be compared with the source: {}",
+                        problem.message
+                    ),
                 )
                 .seen(format!("hosts: {}", host_words(Some(hosts)))),
             ),
@@ -329,18 +345,29 @@ impl Road<'_> {
                 let words: Vec<String> = wanted.iter().map(ToString::to_string).collect();
                 let problem = Problem::new(
                     Code::NoEndpoints,
-                    format!("the sidecar of `{pod}` sends to {}, but the source is at {}", host_words(Some(hosts)), words.join(", ")),
+                    format!(
+                        "the sidecar of `{pod}` sends to {}, but the source is at {}",
+                        host_words(Some(hosts)),
+                        words.join(", ")
+                    ),
                 )
-                .hint(Hint::text("Run setup again: it brings the ServiceEntry's endpoints in line with the source's nodes"));
+                .hint(Hint::text(
+                    "run setup again: it brings the ServiceEntry's endpoints in line with the source's nodes",
+                ));
                 // Some right ones still carry connections; none right means that every connection goes astray.
-                if have.iter().any(|endpoint| wanted.contains(endpoint)) { asked.warned(problem) } else { asked.failed(problem) }
+                if have.iter().any(|endpoint| wanted.contains(endpoint)) {
+                    asked.warned(problem)
+                } else {
+                    asked.failed(problem)
+                }
             }
         }
     }
 
     /// The checks that need an answer of the probe.
     fn probe(&self, checks: &mut Vec<Check>) {
-        let blocked = checks.iter().find(|check| matches!(check.outcome, crate::domain::check::Outcome::Failed(_))).cloned();
+        let blocked =
+            checks.iter().find(|check| matches!(check.outcome, crate::domain::check::Outcome::Failed(_))).cloned();
         let answer = match &self.seen.probe {
             Fetched::Got(answer) => answer,
             Fetched::Failed(problem) => {
@@ -357,7 +384,7 @@ impl Road<'_> {
                     format!("container `{}` of `{}` has no mysql client, so the path cannot be proven", self.spec.replica.container, self.seen.member),
                 )
                 .seen(format!("probe: {}", answer.by))
-                .hint(Hint::text("Use an image with the `mysql` client, or name the container that has it as `replica.kubernetes.container`"));
+                .hint(Hint::text("use an image with the `mysql` client, or name the container that has it as `replica.kubernetes.container`"));
                 let cause = blocked.unwrap_or_else(|| self.ask(ids::PATH_QUERY).unknown(problem));
                 return self.skip_to(checks, &cause);
             }
@@ -396,8 +423,13 @@ impl Road<'_> {
             Some((_, failed)) if failed > 0 => {
                 let direct = self.direct().filter(|direct| !matches!(direct.end, ProbeEnd::Answered { .. }));
                 let quick = direct.unwrap_or(answer);
-                let refused = matches!(&quick.end, ProbeEnd::Error { text, .. } if blame::system_error(text) == Some(111));
-                if refused || (quick.took_ms < QUICK_MS && answer.took_ms < QUICK_MS) { Reach::Refused } else { Reach::Silent }
+                let refused =
+                    matches!(&quick.end, ProbeEnd::Error { text, .. } if blame::system_error(text) == Some(111));
+                if refused || (quick.took_ms < QUICK_MS && answer.took_ms < QUICK_MS) {
+                    Reach::Refused
+                } else {
+                    Reach::Silent
+                }
             }
             Some((0, _)) => Reach::NotDialled,
             Some(_) => Reach::Accepted,
@@ -436,7 +468,9 @@ impl Road<'_> {
         let mut lines = vec![
             format!("{} after {}: {}", answer.by, seconds(answer), end(answer)),
             match self.deltas() {
-                Some((total, failed)) => format!("Envoy, during the probe: cx_total +{total}, cx_connect_fail +{failed}"),
+                Some((total, failed)) => {
+                    format!("Envoy, during the probe: cx_total +{total}, cx_connect_fail +{failed}")
+                }
                 None => "Envoy's counters: not read".to_owned(),
             },
         ];
@@ -477,7 +511,7 @@ impl Road<'_> {
             || blame::system_error(text) == Some(110)
             || answer.took_ms >= QUICK_MS;
         match (blame::lost(errno, text), hung) {
-            (Lost::BeforeGreeting, true) | (Lost::Elsewhere, true) => asked.failed(blame_of::no_greeting(self, answer)),
+            (Lost::BeforeGreeting | Lost::Elsewhere, true) => asked.failed(blame_of::no_greeting(self, answer)),
             _ => asked.failed(blame_of::closed(self, answer)),
         }
     }
@@ -499,9 +533,13 @@ impl Road<'_> {
     fn server(&self, answer: &ProbeAnswer, query: &Check) -> Check {
         let asked = self.ask(ids::PATH_SERVER);
         let ProbeEnd::Answered { server_uuid, hostname, .. } = &answer.end else { return asked.skipped(query) };
-        let owner = |side| servers(self.facts, side).find(|(_, server)| server.server_uuid.eq_ignore_ascii_case(server_uuid));
+        let owner =
+            |side| servers(self.facts, side).find(|(_, server)| server.server_uuid.eq_ignore_ascii_case(server_uuid));
         if let Some((one, _)) = owner(Side::Replica) {
-            return asked.failed(blame_of::itself(self, &format!("server_uuid {server_uuid} is that of {}", named(Side::Replica, one))));
+            return asked.failed(blame_of::itself(
+                self,
+                &format!("server_uuid {server_uuid} is that of {}", named(Side::Replica, one)),
+            ));
         }
         if let Some((one, _)) = owner(Side::Source) {
             return asked.passed([format!("{server_uuid} is {}", named(Side::Source, one))]);
@@ -512,20 +550,23 @@ impl Road<'_> {
         let problem = known.iter().fold(
             Problem::new(
                 Code::WrongServer,
-                format!("`{}` leads to {hostname} ({server_uuid}), which is no member of the source that could be read", self.spec.host),
+                format!(
+                    "`{}` leads to {hostname} ({server_uuid}), which is no member of the source that could be read",
+                    self.spec.host
+                ),
             ),
             |problem, line| problem.seen(line.clone()),
         );
         // With members unread, or none listed, the stranger may be one of them: that is not known to be wrong.
         match unread(self.facts, Side::Source) {
             Some(why) => asked.unknown(problem.seen(format!("not every member could be read: {}", why.message)).hint(Hint::text(
-                "Make the unread members of the source readable, then ask again",
+                "make the unread members of the source readable, then ask again",
             ))),
             None if known.is_empty() => asked.unknown(problem.hint(Hint::text(
-                "The configuration gives addresses only, so only a person can tell whether this is the source",
+                "the configuration gives addresses only, so only a person can tell whether this is the source",
             ))),
             None => asked.failed(problem.hint(Hint::text(
-                "Compare the endpoints of the ServiceEntry with the source's Service and nodes; nothing may be replicated from this server",
+                "compare the endpoints of the ServiceEntry with the source's Service and nodes; nothing may be replicated from this server",
             ))),
         }
     }
@@ -535,7 +576,9 @@ impl Road<'_> {
         let hosts = self.seen.envoy.got().and_then(|envoy: &EnvoyFacts| envoy.hosts.as_ref())?;
         hosts.iter().find_map(|host| {
             let address = Some(host.endpoint.address);
-            let one = members(self.facts, Side::Replica).iter().find(|one| one.pod.ip == address || one.pod.host_ip == address)?;
+            let one = members(self.facts, Side::Replica)
+                .iter()
+                .find(|one| one.pod.ip == address || one.pod.host_ip == address)?;
             let what = if one.pod.ip == address { "the address" } else { "the node" };
             Some(format!("endpoint {} is {what} of {}", host.endpoint, named(Side::Replica, one)))
         })

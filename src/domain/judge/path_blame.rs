@@ -61,7 +61,7 @@ pub(super) fn refused(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
         commands.push(kubectl.line(&["patch", "pxc", resource, "--type", "merge", "-p", patch]));
     }
     with_evidence(road, answer, Code::EndpointRefused, what).hint(with(
-        Hint::text("See that the source's Service still has that node port and a ready pod behind it, then run setup again to take over its present addresses"),
+        Hint::text("see that the source's Service still has that node port and a ready pod behind it, then run setup again to take over its present addresses"),
         commands,
     ))
 }
@@ -74,19 +74,24 @@ pub(super) fn silent(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
         Some(port) => format!("Open TCP port {port} of the source's nodes for the nodes of the replica's cluster (firewall, security group, route, egress NetworkPolicy)"),
         None => "Open the way from the replica's nodes to the source's (firewall, security group, route, egress NetworkPolicy)".to_owned(),
     };
-    let mut commands: Vec<Remedy> = source(road).map(|kubectl| kubectl.line_bare(&["get", "nodes", "-o", "wide"])).into_iter().collect();
-    commands.extend(Kubectl::of(road.spec, road.facts, Side::Replica).map(|kubectl| kubectl.line(&["get", "networkpolicies"])));
+    let mut commands: Vec<Remedy> =
+        source(road).map(|kubectl| kubectl.line_bare(&["get", "nodes", "-o", "wide"])).into_iter().collect();
+    commands.extend(
+        Kubectl::of(road.spec, road.facts, Side::Replica).map(|kubectl| kubectl.line(&["get", "networkpolicies"])),
+    );
     with_evidence(road, answer, Code::EndpointSilent, what).hint(with(Hint::text(text), commands))
 }
 
 /// The sidecar never dialled.
 pub(super) fn not_dialled(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     let pod = &road.seen.member;
-    let what = format!("the client in `{pod}` failed, and the sidecar dialled no endpoint meanwhile: the connection passed it by");
+    let what = format!(
+        "the client in `{pod}` failed, and the sidecar dialled no endpoint meanwhile: the connection passed it by"
+    );
     let commands = Kubectl::of(road.spec, road.facts, Side::Replica)
         .map(|kubectl| kubectl.line(&["get", "pod", pod, "-o", "yaml"]));
     with_evidence(road, answer, Code::NotIntercepted, what).hint(with(
-        Hint::text("Look for `traffic.sidecar.istio.io/…` annotations, `hostNetwork: true` or a process that runs as user 1337: each keeps traffic from the sidecar"),
+        Hint::text("look for `traffic.sidecar.istio.io/…` annotations, `hostNetwork: true` or a process that runs as user 1337: each keeps traffic from the sidecar"),
         commands,
     ))
 }
@@ -100,7 +105,7 @@ pub(super) fn unseen(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
         road.seen.member
     );
     with_evidence(road, answer, Code::PathBroken, what)
-        .hint(Hint::text("Make Envoy's admin port readable (port-forward to the pod), then ask again"))
+        .hint(Hint::text("make Envoy's admin port readable (port-forward to the pod), then ask again"))
 }
 
 /// What a source pod's sidecar does with a connection in plain text.
@@ -155,16 +160,24 @@ pub(super) fn no_greeting(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
         return hang(road, answer, guard);
     }
     let what = if road.facts.source.members.got().is_none_or(Vec::is_empty) {
-        format!("{} takes the connection and sends no greeting; the source's pods cannot be seen from here", target(road))
+        format!(
+            "{} takes the connection and sends no greeting; the source's pods cannot be seen from here",
+            target(road)
+        )
     } else {
         format!("{} takes the connection and sends no greeting, and no sidecar of the source holds it up", target(road))
     };
     let mut problem = with_evidence(road, answer, Code::EndpointSilent, what);
     for guard in &guards {
-        problem = problem.seen(format!("sidecar of source {}: {} on port {}", guard.member.pod.name, guard.mode.name(), source_port(road)));
+        problem = problem.seen(format!(
+            "sidecar of source {}: {} on port {}",
+            guard.member.pod.name,
+            guard.mode.name(),
+            source_port(road)
+        ));
     }
     problem.hint(with(
-        Hint::text("See whether mysqld answers on its own side, whether the port is MySQL's, and whether a sidecar or proxy there waits for the client to speak first"),
+        Hint::text("see whether mysqld answers on its own side, whether the port is MySQL's, and whether a sidecar or proxy there waits for the client to speak first"),
         look_at_service(road),
     ))
 }
@@ -175,17 +188,25 @@ fn hang(road: &Road<'_>, answer: &ProbeAnswer, guard: &Guard<'_>) -> Problem {
     let (code, what) = match guard.mode {
         MutualTls::Strict => (
             Code::StrictHang,
-            format!("the sidecar of source pod `{pod}` takes mutual TLS only (STRICT) on port {port} and waits for a TLS hello that MySQL never sends"),
+            format!(
+                "the sidecar of source pod `{pod}` takes mutual TLS only (STRICT) on port {port} and waits for a TLS hello that MySQL never sends"
+            ),
         ),
         _ => (
             Code::PermissiveHang,
-            format!("the sidecar of source pod `{pod}` is PERMISSIVE on port {port} and waits for the client's first bytes, while MySQL's client waits for the server's greeting"),
+            format!(
+                "the sidecar of source pod `{pod}` is PERMISSIVE on port {port} and waits for the client's first bytes, while MySQL's client waits for the server's greeting"
+            ),
         ),
     };
     let mut problem = with_evidence(road, answer, code, what);
-    problem = problem.seen(format!("source {pod} has an istio-proxy container; effective mutual TLS on port {port}: {}", guard.mode.name()));
+    problem = problem.seen(format!(
+        "source {pod} has an istio-proxy container; effective mutual TLS on port {port}: {}",
+        guard.mode.name()
+    ));
     if let Some(Fetched::Failed(unread)) = &road.facts.source.policies {
-        problem = problem.seen(format!("PeerAuthentications were not read ({}), so the default is assumed", unread.message));
+        problem =
+            problem.seen(format!("PeerAuthentications were not read ({}), so the default is assumed", unread.message));
     }
     for policy in &guard.decided {
         problem = problem.seen(policy::describe(policy));
@@ -193,20 +214,24 @@ fn hang(road: &Road<'_>, answer: &ProbeAnswer, guard: &Guard<'_>) -> Problem {
     let policies = road.facts.source.policies.as_ref().and_then(Fetched::got).map_or(&[][..], Vec::as_slice);
     let namespace = source_namespace(road);
     for policy in policy::authorizations(policies, namespace, &guard.member.pod.labels) {
-        problem = problem.seen(format!("{}; without mutual TLS a rule on principals no longer sees who connects", policy::describe(policy)));
+        problem = problem.seen(format!(
+            "{}; without mutual TLS a rule on principals no longer sees who connects",
+            policy::describe(policy)
+        ));
     }
     let Some(kubectl) = source(road) else { return problem };
     let command = match policy::workload_policy(policies, namespace, &guard.member.pod.labels) {
         // The oldest policy of a workload is the only one that counts: a second one would do nothing.
         Some(existing) => {
-            let patch = serde_json::json!({"spec": {"portLevelMtls": {port.to_string(): {"mode": "DISABLE"}}}}).to_string();
+            let patch =
+                serde_json::json!({"spec": {"portLevelMtls": {port.to_string(): {"mode": "DISABLE"}}}}).to_string();
             kubectl.line(&["patch", "peerauthentication", &existing.name, "--type", "merge", "-p", &patch])
         }
         None => kubectl.apply(&peer_authentication(road, &guard.member.pod.labels, port)),
     };
     problem.hint(with(
         Hint::text(format!(
-            "Take port {port} of the source's pods out of mutual TLS, for everybody in that mesh; MySQL's own TLS (`tls`) encrypts instead, and no pod is restarted"
+            "take port {port} of the source's pods out of mutual TLS, for everybody in that mesh; MySQL's own TLS (`tls`) encrypts instead, and no pod is restarted"
         )),
         [command],
     ))
@@ -216,10 +241,17 @@ fn hang(road: &Road<'_>, answer: &ProbeAnswer, guard: &Guard<'_>) -> Problem {
 fn peer_authentication(road: &Road<'_>, labels: &std::collections::BTreeMap<String, String>, port: u16) -> String {
     let service = road.facts.source.service.as_ref().and_then(Fetched::got).map(|service| &service.selector);
     // Labels that differ from pod to pod would leave the others out.
-    let per_pod = |key: &str| key.starts_with("statefulset.kubernetes.io/") || key.starts_with("apps.kubernetes.io/") || key.ends_with("-hash");
+    let per_pod = |key: &str| {
+        key.starts_with("statefulset.kubernetes.io/")
+            || key.starts_with("apps.kubernetes.io/")
+            || key.ends_with("-hash")
+    };
     let selector = service.filter(|selector| !selector.is_empty()).unwrap_or(labels);
-    let selector: Vec<String> =
-        selector.iter().filter(|(key, _)| !per_pod(key)).map(|(key, value)| format!("{key}: {}", yaml_text(value))).collect();
+    let selector: Vec<String> = selector
+        .iter()
+        .filter(|(key, _)| !per_pod(key))
+        .map(|(key, value)| format!("{key}: {}", yaml_text(value)))
+        .collect();
     format!(
         "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: pxc-link-{}, namespace: {}}}, spec: {{selector: {{matchLabels: {{{}}}}}, portLevelMtls: {{{port}: {{mode: DISABLE}}}}}}}}",
         road.spec.name,
@@ -231,7 +263,10 @@ fn peer_authentication(road: &Road<'_>, labels: &std::collections::BTreeMap<Stri
 /// A label value in YAML: bare where it can only be read as text.
 fn yaml_text(value: &str) -> String {
     let word = value.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !matches!(value.to_ascii_lowercase().as_str(), "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n");
+        && !matches!(
+            value.to_ascii_lowercase().as_str(),
+            "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n"
+        );
     if word { value.to_owned() } else { format!("'{value}'") }
 }
 
@@ -239,7 +274,7 @@ fn yaml_text(value: &str) -> String {
 pub(super) fn closed(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     let what = format!("{} takes the connection and closes it without a word of MySQL", target(road));
     with_evidence(road, answer, Code::PathBroken, what).hint(with(
-        Hint::text("Something between the sidecar and mysqld ends the connection: a proxy without a server behind it, a wrong port, or a mysqld that just stops"),
+        Hint::text("something between the sidecar and mysqld ends the connection: a proxy without a server behind it, a wrong port, or a mysqld that just stops"),
         look_at_service(road),
     ))
 }
@@ -253,7 +288,7 @@ pub(super) fn itself(road: &Road<'_>, seen: &str) -> Problem {
     .seen(seen)
     .seen(format!("endpoints: {}", target(road)))
     .hint(with(
-        Hint::text("Correct `source.endpoints` or the source's context, so that the endpoints are the source's, and run setup again; nothing was replicated"),
+        Hint::text("correct `source.endpoints` or the source's context, so that the endpoints are the source's, and run setup again; nothing was replicated"),
         Kubectl::of(road.spec, road.facts, Side::Replica)
             .into_iter()
             .flat_map(|kubectl| [kubectl.line(&["get", "serviceentry", "-o", "yaml"]), kubectl.line_bare(&["get", "nodes", "-o", "wide"])]),
@@ -271,28 +306,30 @@ pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, t
         return denied(road, answer, &denying);
     }
     let code = blame::login_code(errno, text);
-    let server = servers(road.facts, Side::Source).next().map_or_else(|| "the source".to_owned(), |(one, _)| super::named(Side::Source, one));
+    let server = servers(road.facts, Side::Source)
+        .next()
+        .map_or_else(|| "the source".to_owned(), |(one, _)| super::named(Side::Source, one));
     let (what, hint) = match code {
         Code::ReplicationAccessDenied => (
             format!("the source refuses the replication account `{}` through `{host}`", account.user),
             Hint::text(format!(
-                "The password is {}; the account's host part must cover the address in the error, which is a node's of the source and not a pod's of the replica",
+                "the password is {}; the account's host part must cover the address in the error, which is a node's of the source and not a pod's of the replica",
                 account.password
             ))
             .sql(server, format!("SELECT user, host, plugin, account_locked, password_expired FROM mysql.user WHERE user = {}", sql_text(&account.user))),
         ),
         Code::TlsRequired => (
             "the source demands TLS, and the channel's is disabled".to_owned(),
-            Hint::text("Set `replication.tls.mode: verify-identity` with the CA file on the members"),
+            Hint::text("set `replication.tls.mode: verify-identity` with the CA file on the members"),
         ),
         Code::PublicKeyNeeded => (
             format!("the source's password exchange for `{}` needs TLS or the server's public key", account.user),
-            Hint::text("Set `replication.tls.mode: verify-identity`; without TLS the channel gets GET_SOURCE_PUBLIC_KEY=1 by this tool"),
+            Hint::text("set `replication.tls.mode: verify-identity`; without TLS the channel gets GET_SOURCE_PUBLIC_KEY=1 by this tool"),
         ),
         Code::CaFileMissing => (
             format!("the CA file `{}` cannot be used in `{}`", road.spec.replication.tls.ca().unwrap_or("(none)"), road.seen.member),
             with(
-                Hint::text("The path is one in the member's container, where mysqld reads it: mount it there or correct `replication.tls.ca`"),
+                Hint::text("the path is one in the member's container, where mysqld reads it: mount it there or correct `replication.tls.ca`"),
                 Kubectl::of(road.spec, road.facts, Side::Replica).zip(road.spec.replication.tls.ca()).map(|(kubectl, ca)| {
                     kubectl.line(&["exec", &road.seen.member, "-c", &road.spec.replica.container, "--", "ls", "-l", ca])
                 }),
@@ -301,11 +338,11 @@ pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, t
         Code::TlsVerification => (tls_words(road), tls_hint(road)),
         Code::PathBroken => (
             format!("the login through `{host}` was cut off in a way not known here"),
-            with(Hint::text("The source's error log says whether mysqld saw the login"), look_at_service(road)),
+            with(Hint::text("the source's error log says whether mysqld saw the login"), look_at_service(road)),
         ),
         _ => (
             format!("the source answers the login through `{host}` with an error"),
-            Hint::text("The error is the server's own words"),
+            Hint::text("the error is the server's own words"),
         ),
     };
     with_evidence(road, answer, code, what).hint(hint)
@@ -313,7 +350,9 @@ pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, t
 
 fn tls_words(road: &Road<'_>) -> String {
     match &road.spec.replication.tls {
-        Tls::VerifyIdentity { .. } => format!("the source's certificate does not come from the CA or does not name `{}`", road.spec.host),
+        Tls::VerifyIdentity { .. } => {
+            format!("the source's certificate does not come from the CA or does not name `{}`", road.spec.host)
+        }
         Tls::VerifyCa { .. } => "the source's certificate does not come from the CA".to_owned(),
         Tls::Required | Tls::Disabled => "the source and the client agree on no TLS".to_owned(),
     }
@@ -321,7 +360,7 @@ fn tls_words(road: &Road<'_>) -> String {
 
 fn tls_hint(road: &Road<'_>) -> Hint {
     let hint = Hint::text(format!(
-        "The certificate must be signed by the CA in `{}`, be valid now, and have `{}` among its subject alternative names; reissue it, or correct the CA file",
+        "the certificate must be signed by the CA in `{}`, be valid now, and have `{}` among its subject alternative names; reissue it, or correct the CA file",
         road.spec.replication.tls.ca().unwrap_or("(no CA)"),
         road.spec.host
     ));
@@ -336,7 +375,8 @@ fn tls_hint(road: &Road<'_>) -> Hint {
 fn denying<'a>(road: &Road<'a>) -> Vec<&'a ObjectFacts> {
     let policies = road.facts.source.policies.as_ref().and_then(Fetched::got).map_or(&[][..], Vec::as_slice);
     let mut found: Vec<&ObjectFacts> = Vec::new();
-    for one in members(road.facts, Side::Source).iter().filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. })) {
+    for one in members(road.facts, Side::Source).iter().filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. }))
+    {
         for policy in policy::authorizations(policies, source_namespace(road), &one.pod.labels) {
             if !found.iter().any(|known| std::ptr::eq(*known, policy)) {
                 found.push(policy);
@@ -357,13 +397,15 @@ fn denied(road: &Road<'_>, answer: &ProbeAnswer, denying: &[&ObjectFacts]) -> Pr
         .flat_map(|kubectl| {
             denying
                 .iter()
-                .map(|policy| kubectl.line_in(&policy.namespace, &["get", "authorizationpolicy", &policy.name, "-o", "yaml"]))
+                .map(|policy| {
+                    kubectl.line_in(&policy.namespace, &["get", "authorizationpolicy", &policy.name, "-o", "yaml"])
+                })
                 .collect::<Vec<_>>()
         })
         .collect();
     problem.hint(with(
         Hint::text(format!(
-            "Let an ALLOW rule cover port {} for connections without a mesh identity (by `ports`, and `ipBlocks` if need be), or take the pods out of the policy",
+            "let an ALLOW rule cover port {} for connections without a mesh identity (by `ports`, and `ipBlocks` if need be), or take the pods out of the policy",
             source_port(road)
         )),
         commands,

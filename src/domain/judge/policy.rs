@@ -123,22 +123,20 @@ pub(super) fn describe(policy: &ObjectFacts) -> String {
     } else {
         selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
     };
-    let says = match policy.kind.as_str() {
-        "AuthorizationPolicy" => {
-            let action = policy.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW");
-            let rules = policy.spec.get("rules").and_then(Value::as_array).map_or(0, Vec::len);
-            format!("action {action} with {rules} rule(s)")
-        }
-        _ => {
-            let part = |key: &str| policy.spec.get(key).map(|value| format!("{key} {value}"));
-            [part("mtls"), part("portLevelMtls")].into_iter().flatten().collect::<Vec<_>>().join(", ")
-        }
+    let says = if policy.kind == "AuthorizationPolicy" {
+        let action = policy.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW");
+        let rules = policy.spec.get("rules").and_then(Value::as_array).map_or(0, Vec::len);
+        format!("action {action} with {rules} rule(s)")
+    } else {
+        let part = |key: &str| policy.spec.get(key).map(|value| format!("{key} {value}"));
+        [part("mtls"), part("portLevelMtls")].into_iter().flatten().collect::<Vec<_>>().join(", ")
     };
     format!("{} {}/{} for {whom}: {says}", policy.kind, policy.namespace, policy.name)
 }
 
 fn selector(policy: &ObjectFacts) -> BTreeMap<String, String> {
-    let labels = policy.spec.get("selector").and_then(|selector| selector.get("matchLabels")).and_then(Value::as_object);
+    let labels =
+        policy.spec.get("selector").and_then(|selector| selector.get("matchLabels")).and_then(Value::as_object);
     labels
         .into_iter()
         .flatten()

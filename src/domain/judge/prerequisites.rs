@@ -1,7 +1,7 @@
 //! What both sides' servers must have before a channel may start: GTIDs, binary logs, identities, and nothing lost between them.
 
 use super::{
-    Asked, access::parse_version, ask, find, ids, member, members, named, servers, source_is_endpoints, unread,
+    Asked, access::parse_version, ask, ids, member, members, named, or_empty, servers, source_is_endpoints, unread,
 };
 use crate::domain::{
     check::{Check, CheckId, Side, Subject},
@@ -103,7 +103,7 @@ fn gtid_mode(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) 
     }
     let name = named(side, one);
     let mut hint = Hint::text(
-        "Raise it step by step, each step on every server of both sides before the next; before ON wait until `Ongoing_anonymous_transaction_count` is 0, and write both into the configuration file too",
+        "raise it step by step, each step on every server of both sides before the next; before ON wait until `Ongoing_anonymous_transaction_count` is 0, and write both into the configuration file too",
     );
     if !on(consistency) {
         hint = hint.sql(&name, "SET PERSIST enforce_gtid_consistency = ON");
@@ -113,10 +113,13 @@ fn gtid_mode(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) 
         hint = hint.sql(&name, format!("SET PERSIST gtid_mode = {step}"));
     }
     asked.failed(
-        Problem::new(Code::PrerequisiteMissing, format!("{name} has gtid_mode {mode} and enforce_gtid_consistency {consistency}; both must be ON"))
-            .seen(format!("@@gtid_mode = {mode}"))
-            .seen(format!("@@enforce_gtid_consistency = {consistency}"))
-            .hint(hint),
+        Problem::new(
+            Code::PrerequisiteMissing,
+            format!("{name} has gtid_mode {mode} and enforce_gtid_consistency {consistency}; both must be ON"),
+        )
+        .seen(format!("@@gtid_mode = {mode}"))
+        .seen(format!("@@enforce_gtid_consistency = {consistency}"))
+        .hint(hint),
     )
 }
 
@@ -137,7 +140,7 @@ fn binlog(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> 
     )
     .seen(format!("@@log_bin = {log}"))
     .seen(format!("@@log_replica_updates = {updates}"))
-    .hint(Hint::text("Neither can be set at run time: write `log_bin` and `log_replica_updates=ON` into the server's configuration and restart it"));
+    .hint(Hint::text("neither can be set at run time: write `log_bin` and `log_replica_updates=ON` into the server's configuration and restart it"));
     if side == Side::Source { asked.failed(problem) } else { asked.warned(problem) }
 }
 
@@ -148,7 +151,7 @@ fn format(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> 
         return asked.passed(["binlog_format ROW, binlog_row_image FULL"]);
     }
     let name = named(side, one);
-    let mut hint = Hint::text("Sessions that are open keep the old value until they reconnect");
+    let mut hint = Hint::text("sessions that are open keep the old value until they reconnect");
     if !row {
         hint = hint.sql(&name, "SET PERSIST binlog_format = 'ROW'");
     }
@@ -173,13 +176,17 @@ fn retention(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) 
         1..SHORT_RETENTION => asked.warned(
             Problem::new(
                 Code::PrerequisiteMissing,
-                format!("{} keeps binary logs for {} min only; a longer outage ends the link", named(side, one), seconds / 60),
+                format!(
+                    "{} keeps binary logs for {} min only; a longer outage ends the link",
+                    named(side, one),
+                    seconds / 60
+                ),
             )
             .seen(format!("@@binlog_expire_logs_seconds = {seconds}"))
-            .hint(Hint::text("Keep them for twice the longest outage the link must outlast, for example a week").sql(
-                named(side, one),
-                "SET PERSIST binlog_expire_logs_seconds = 604800",
-            )),
+            .hint(
+                Hint::text("keep them for twice the longest outage the link must outlast, for example a week")
+                    .sql(named(side, one), "SET PERSIST binlog_expire_logs_seconds = 604800"),
+            ),
         ),
         _ => asked.passed([format!("binary logs are kept for {} h", seconds / 3600)]),
     }
@@ -192,25 +199,35 @@ fn identities(facts: &Facts, side: Side, one: &MemberFacts, server: &ServerFacts
         .flat_map(|side| servers(facts, side).map(move |(member, server)| (side, member, server)))
         .collect();
     let others = || all.iter().filter(|(_, member, _)| !std::ptr::eq(*member, one));
-    if let Some((twin_side, twin, _)) = others().find(|(_, _, other)| other.server_uuid.eq_ignore_ascii_case(&server.server_uuid)) {
+    if let Some((twin_side, twin, _)) =
+        others().find(|(_, _, other)| other.server_uuid.eq_ignore_ascii_case(&server.server_uuid))
+    {
         return asked.failed(
             Problem::new(
                 Code::ServerIdClash,
                 format!("{name} and {} have the same server_uuid {}", named(*twin_side, twin), server.server_uuid),
             )
             .seen(format!("@@server_uuid on both: {}", server.server_uuid))
-            .hint(Hint::text("The data directory was copied with its auto.cnf: stop the younger server, remove auto.cnf from its data directory and start it, which gives it a new UUID")),
+            .hint(Hint::text("the data directory was copied with its auto.cnf: stop the younger server, remove auto.cnf from its data directory and start it, which gives it a new UUID")),
         );
     }
     if server.server_id == 0 {
-        return asked.failed(clash(facts, side, one, format!("{name} has server_id 0, with which it neither sends nor receives")));
+        return asked.failed(clash(
+            facts,
+            side,
+            one,
+            format!("{name} has server_id 0, with which it neither sends nor receives"),
+        ));
     }
     // Members of one side may share an id (some Galera layouts do so on purpose); the two sides must not.
-    if let Some((twin_side, twin, _)) = others().find(|(other, _, with)| *other != side && with.server_id == server.server_id) {
+    if let Some((twin_side, twin, _)) =
+        others().find(|(other, _, with)| *other != side && with.server_id == server.server_id)
+    {
         let (replica_side, replica) = if side == Side::Replica { (side, one) } else { (*twin_side, *twin) };
         let what = format!(
             "{name} and {} have the same server_id {}: the receiver drops every event that carries its own id, without a word",
-            named(*twin_side, twin), server.server_id
+            named(*twin_side, twin),
+            server.server_id
         );
         return asked.failed(clash(facts, replica_side, replica, what));
     }
@@ -219,15 +236,22 @@ fn identities(facts: &Facts, side: Side, one: &MemberFacts, server: &ServerFacts
     // said once, by the members that were read, for the side that was not.
     match unread(facts, Side::Replica).filter(|_| side == Side::Source) {
         Some(why) => asked.unknown(
-            Problem::new(why.code, format!("{name} could not be compared with every member of the replica: {}", why.message)).seen(fact),
+            Problem::new(
+                why.code,
+                format!("{name} could not be compared with every member of the replica: {}", why.message),
+            )
+            .seen(fact),
         ),
         None => asked.passed([fact]),
     }
 }
 
 fn clash(facts: &Facts, side: Side, one: &MemberFacts, what: String) -> Problem {
-    let used: Vec<u32> =
-        [Side::Source, Side::Replica].into_iter().flat_map(|side| servers(facts, side)).map(|(_, server)| server.server_id).collect();
+    let used: Vec<u32> = [Side::Source, Side::Replica]
+        .into_iter()
+        .flat_map(|side| servers(facts, side))
+        .map(|(_, server)| server.server_id)
+        .collect();
     // Beyond all that is in use here, and away from the small numbers that hand-made servers have.
     let free = used.iter().max().map_or(1, |highest| highest.saturating_add(1)).max(1001);
     let mut problem = Problem::new(Code::ServerIdClash, what);
@@ -237,7 +261,7 @@ fn clash(facts: &Facts, side: Side, one: &MemberFacts, what: String) -> Problem 
         }
     }
     problem.hint(
-        Hint::text("Give the replica's member another id; it needs no restart, but stop its channels for the moment of the change, and write it into the configuration file too")
+        Hint::text("give the replica's member another id; it needs no restart, but stop its channels for the moment of the change, and write it into the configuration file too")
             .sql(named(side, one), format!("SET PERSIST server_id = {free}")),
     )
 }
@@ -251,7 +275,10 @@ fn series(version: (u32, u32, u32)) -> (u32, u32) {
 fn version_order(facts: &Facts, one: &MemberFacts, server: &ServerFacts) -> Check {
     let asked = ask(ids::VERSION_ORDER, member(Side::Source, one));
     let Some(own) = parse_version(&server.version) else {
-        return asked.unknown(Problem::new(Code::VersionTooOld, format!("version `{}` is not of a form known here", server.version)));
+        return asked.unknown(Problem::new(
+            Code::VersionTooOld,
+            format!("version `{}` is not of a form known here", server.version),
+        ));
     };
     let older = servers(facts, Side::Replica)
         .filter_map(|(replica, other)| Some((replica, other, parse_version(&other.version)?)))
@@ -271,7 +298,7 @@ fn version_order(facts: &Facts, one: &MemberFacts, server: &ServerFacts) -> Chec
                 ),
             )
             .seen(format!("source {}, replica {}", server.version, other.version))
-            .hint(Hint::text("Upgrade the replica first")),
+            .hint(Hint::text("upgrade the replica first")),
         ),
     }
 }
@@ -294,12 +321,9 @@ fn purged(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, source: &ServerFact
         // Not the member that carries the channel: it works now, and would not after a move to that member.
         (Some(problem), _) => asked.warned(problem),
         (None, Some(problem)) => asked.unknown(problem.clone()),
-        (None, None) => asked.passed([format!("gtid_purged is {}, all of it executed on the replica", or_empty(&source.gtid_purged))]),
+        (None, None) => asked
+            .passed([format!("gtid_purged is {}, all of it executed on the replica", or_empty(&source.gtid_purged))]),
     }
-}
-
-pub(super) fn or_empty(set: &GtidSet) -> String {
-    if set.is_empty() { "empty".to_owned() } else { set.to_string() }
 }
 
 fn purged_problem(
@@ -330,7 +354,8 @@ fn purged_problem(
 fn errant(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, replica: &ServerFacts) -> Check {
     let asked = ask(ids::GTID_ERRANT, member(Side::Replica, one));
     let name = named(Side::Replica, one);
-    let all = servers(facts, Side::Source).fold(GtidSet::default(), |all, (_, server)| all.union(&server.gtid_executed));
+    let all =
+        servers(facts, Side::Source).fold(GtidSet::default(), |all, (_, server)| all.union(&server.gtid_executed));
     let extra = replica.gtid_executed.subtract(&all);
     if extra.is_empty() && servers(facts, Side::Source).next().is_some() {
         return asked.passed(["every executed GTID is in the source's executed sets"]);
@@ -343,17 +368,19 @@ fn errant(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, replica: &ServerFac
     };
     // A member that was not read may have them: less is known, so nothing is held against the replica.
     if let Some(why) = unread(facts, Side::Source) {
-        let what = format!("{name} has {} transaction(s) that no member read so far has: {}", extra.count(), why.message);
+        let what =
+            format!("{name} has {} transaction(s) that no member read so far has: {}", extra.count(), why.message);
         return asked.unknown(evidence(Problem::new(why.code, what)));
     }
     let own: Vec<_> = servers(facts, Side::Source).map(|(_, server)| server.server_uuid.to_ascii_lowercase()).collect();
-    let of_source = |uuid: &str| all.tsids().any(|tsid| tsid.uuid.to_string() == uuid) || own.iter().any(|own| own == uuid);
+    let of_source =
+        |uuid: &str| all.tsids().any(|tsid| tsid.uuid.to_string() == uuid) || own.iter().any(|own| own == uuid);
     let forged: Vec<String> = extra.tsids().map(|tsid| tsid.uuid.to_string()).filter(|uuid| of_source(uuid)).collect();
     if forged.is_empty() {
         let what = format!("{name} has executed {} transaction(s) of its own that the source lacks", extra.count());
         return asked.warned(evidence(Problem::new(Code::Errant, what)).hint(
             Hint::text(format!(
-                "They stay on the replica: look at what they changed, keep the replica read-only so that they do not grow, and consider them before it is ever promoted; {}",
+                "they stay on the replica: look at what they changed, keep the replica read-only so that they do not grow, and consider them before it is ever promoted; {}",
                 "rows that they touched can stop the applier later"
             ))
             .sql(&name, "SELECT @@GLOBAL.gtid_executed, @@GLOBAL.super_read_only"),
@@ -363,8 +390,11 @@ fn errant(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, replica: &ServerFac
     let earlier = servers(facts, Side::Source).any(|(_, server)| server.clock < replica.clock);
     let received = replica.channels.iter().fold(GtidSet::default(), |all, channel| all.union(&channel.received));
     if earlier && extra.is_subset_of(&received) {
-        let what = format!("{name} is ahead of the source by {} transaction(s), but the source was read first", extra.count());
-        return asked.unknown(evidence(Problem::new(Code::Errant, what)).hint(Hint::text("Ask again; if the set is still there, the source was restored or reset to an earlier state")));
+        let what =
+            format!("{name} is ahead of the source by {} transaction(s), but the source was read first", extra.count());
+        return asked.unknown(evidence(Problem::new(Code::Errant, what)).hint(Hint::text(
+            "ask again; if the set is still there, the source was restored or reset to an earlier state",
+        )));
     }
     let what = format!(
         "{name} has {} transaction(s) under the source's own UUID that the source lacks: the two have gone separate ways",
@@ -372,7 +402,7 @@ fn errant(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, replica: &ServerFac
     );
     asked.failed(evidence(Problem::new(Code::Errant, what)).hint(
         Hint::text(format!(
-            "The source was restored or reset to an earlier state, or somebody wrote here under its identity. The source's next transactions would carry these numbers and be left out silently: save what only {name} has, then seed the replica from the source anew",
+            "the source was restored or reset to an earlier state, or somebody wrote here under its identity. The source's next transactions would carry these numbers and be left out silently: save what only {name} has, then seed the replica from the source anew",
         ))
         .sql(&name, "SELECT @@GLOBAL.gtid_executed"),
     ))
@@ -387,7 +417,7 @@ fn read_only(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) 
         Problem::new(Code::PrerequisiteMissing, format!("{name} takes writes from others than the channel (super_read_only OFF)"))
             .seen("@@super_read_only = OFF")
             .hint(
-                Hint::text("Close it unless something must write there; the Percona operator opens ready pods again at each reconcile where its resource names no replication channel")
+                Hint::text("close it unless something must write there; the Percona operator opens ready pods again at each reconcile where its resource names no replication channel")
                     .sql(name, "SET PERSIST super_read_only = ON"),
             ),
     )
@@ -404,16 +434,7 @@ fn skip_start(facts: &Facts, one: &MemberFacts, server: &ServerFacts, asked: Ask
                 format!("{} starts every channel it knows when it restarts; a copy of the channel on two members stops the applier", named(Side::Replica, one)),
             )
             .seen("@@skip_replica_start = OFF")
-            .hint(Hint::text("It cannot be set at run time: write `skip_replica_start=ON` into the configuration of every member")),
+            .hint(Hint::text("it cannot be set at run time: write `skip_replica_start=ON` into the configuration of every member")),
         ),
-    }
-}
-
-/// The first check of a list that keeps a channel from being started, for callers that need one by id.
-#[cfg(test)]
-pub(super) fn of<'a>(checks: &'a [Check], id: CheckId, subject: &Subject) -> &'a Check {
-    match find(checks, id, subject) {
-        Some(check) => check,
-        None => panic!("no {id} of {subject} in {checks:#?}"),
     }
 }

@@ -1,0 +1,370 @@
+//! The channel: on one member only, configured as the link says, its receiver attached to the source, its applier running.
+
+use super::{Asked, ask, blame, ids, member, members, named, or_empty, servers, unread};
+use crate::domain::{
+    channel::{channel_differences, desired_channel},
+    check::{Check, Side, Subject},
+    code::Code,
+    desired,
+    errno::Cause,
+    facts::{ChannelFacts, Facts, MemberFacts, ServerFacts, ThreadError},
+    hint::Hint,
+    problem::Problem,
+    spec::{LagThresholds, LinkSpec},
+    status::Lag,
+};
+
+/// Judges the link's channel on every member that has it.
+pub fn channel(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let unique = unique(spec, facts);
+    let carriers = desired::carriers(spec, facts);
+    let mut checks = Vec::new();
+    for one in &carriers {
+        let Some((server, channel)) = of_member(spec, one) else { continue };
+        let asked = |id| ask(id, member(Side::Replica, one));
+        checks.push(settings(spec, one, channel, asked(ids::CHANNEL_SETTINGS)));
+        let receiver = receiver(spec, facts, one, channel, asked(ids::RECEIVER_RUNNING));
+        checks.push(attached(spec, facts, one, server, channel, &receiver, asked(ids::RECEIVER_SOURCE)));
+        checks.push(receiver);
+        checks.push(applier(spec, one, channel, asked(ids::APPLIER_RUNNING)));
+    }
+    if carriers.is_empty() {
+        let all = [ids::CHANNEL_SETTINGS, ids::RECEIVER_RUNNING, ids::RECEIVER_SOURCE, ids::APPLIER_RUNNING];
+        checks.extend(all.into_iter().map(|id| ask(id, Subject::Link).skipped(&unique)));
+    }
+    checks.sort_by_key(|check| ids::ALL.iter().position(|(id, ..)| *id == check.id));
+    checks.insert(0, unique);
+    checks
+}
+
+/// Judges, before anything is written, whether the channel may be made or changed: no second copy of it anywhere, and
+/// none of its name that points elsewhere. Settings that setup will bring in line pass.
+pub fn channel_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let mut unique = unique(spec, facts);
+    let carriers = desired::carriers(spec, facts);
+    if unique.problem().is_some_and(|problem| problem.code == Code::NoChannel) {
+        unique = ask(ids::CHANNEL_UNIQUE, Subject::Link).passed(["no member has it yet"]);
+    }
+    let settings = carriers.iter().filter_map(|one| {
+        let (_, channel) = of_member(spec, one)?;
+        let check = settings(spec, one, channel, ask(ids::CHANNEL_SETTINGS, member(Side::Replica, one)));
+        match check.problem() {
+            Some(problem) if problem.code == Code::ChannelDiffers => {
+                let evidence = problem.evidence.clone();
+                Some(ask(ids::CHANNEL_SETTINGS, check.subject).passed(evidence))
+            }
+            _ => Some(check),
+        }
+    });
+    let settings: Vec<Check> = settings.collect();
+    std::iter::once(unique).chain(settings).collect()
+}
+
+/// Judges how far behind the replica is, against the link's thresholds.
+pub fn lag(spec: &LinkSpec, subject: Subject, lag: Lag) -> Check {
+    let asked = ask(ids::REPLICATION_LAG, subject);
+    let LagThresholds { warning, critical } = spec.lag;
+    let high = |bound| {
+        Problem::new(Code::LagHigh, format!("the replica is {lag} behind, above {bound:?}"))
+            .seen(format!("warning from {warning:?}, critical from {critical:?}"))
+            .hint(Hint::text("see whether the receiver or the applier is behind: rows of performance_schema.replication_applier_status_by_worker that do not move, or flow control of the replica's own cluster"))
+    };
+    match lag {
+        Lag::Unknown => {
+            asked.unknown(Problem::new(Code::LagUnknown, "how far the replica is behind cannot be told").seen(
+                "the receiver is not on, was not heard of within two heartbeats, or the source could not be read",
+            ))
+        }
+        Lag::Exactly { seconds } | Lag::AtLeast { seconds } if seconds >= critical.as_secs_f64() => {
+            asked.failed(high(critical))
+        }
+        Lag::Exactly { seconds } | Lag::AtLeast { seconds } if seconds >= warning.as_secs_f64() => {
+            asked.warned(high(warning))
+        }
+        Lag::Exactly { .. } => asked.passed([lag.to_string()]),
+        // A lower bound below the threshold does not say that the lag is below it.
+        Lag::AtLeast { .. } => asked.unknown(Problem::new(
+            Code::LagUnknown,
+            format!("the replica is {lag} behind, and how much more cannot be told"),
+        )),
+    }
+}
+
+fn of_member<'a>(spec: &LinkSpec, one: &'a MemberFacts) -> Option<(&'a ServerFacts, &'a ChannelFacts)> {
+    let server = one.server.got()?;
+    let name = &spec.replication.channel;
+    Some((server, server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?))
+}
+
+fn threads(channel: &ChannelFacts) -> String {
+    format!("receiver {}, applier {}", channel.receiver.state, channel.applier.state)
+}
+
+fn unique(spec: &LinkSpec, facts: &Facts) -> Check {
+    let asked = ask(ids::CHANNEL_UNIQUE, Subject::Link);
+    let name = &spec.replication.channel;
+    let carriers = desired::carriers(spec, facts);
+    let mut shown = Vec::new();
+    for one in members(facts, Side::Replica) {
+        shown.push(match (of_member(spec, one), one.server.failed()) {
+            (Some((_, channel)), _) => format!("{}: {}", named(Side::Replica, one), threads(channel)),
+            (None, Some(problem)) => format!("{}: not read ({})", named(Side::Replica, one), problem.message),
+            (None, None) => format!("{}: no such channel", named(Side::Replica, one)),
+        });
+    }
+    let told = |problem: Problem| shown.iter().fold(problem, |problem, line| problem.seen(line.clone()));
+    if carriers.len() > 1 {
+        let names: Vec<&str> = carriers.iter().map(|one| one.pod.name.as_str()).collect();
+        // The one that works stays: of several the first whose receiver is on, else the first.
+        let on = |one: &&&MemberFacts| of_member(spec, one).is_some_and(|(_, channel)| channel.receiver.is_on());
+        let keep = carriers.iter().find(on).or(carriers.first()).map(|one| one.pod.name.as_str());
+        let mut hint = Hint::text(format!(
+            "keep it on {} and stop it on the others; delete a stopped copy only when everything it received is executed there",
+            keep.unwrap_or_default()
+        ));
+        for one in carriers.iter().filter(|one| Some(one.pod.name.as_str()) != keep) {
+            hint = hint.sql(named(Side::Replica, one), format!("STOP REPLICA FOR CHANNEL '{name}'"));
+        }
+        return asked.failed(told(
+            Problem::new(
+                Code::ChannelTwice,
+                format!(
+                    "channel `{name}` is on {} members, {}: each row would be applied on both",
+                    names.len(),
+                    names.join(" and ")
+                ),
+            )
+            .hint(hint),
+        ));
+    }
+    if let Some(why) = unread(facts, Side::Replica) {
+        let what = format!("whether another member has channel `{name}` too cannot be told: {}", why.message);
+        return asked.unknown(told(Problem { hint: why.hint.clone(), ..Problem::new(why.code, what) }));
+    }
+    match carriers.first() {
+        Some(one) => asked.passed([format!("on {} only", named(Side::Replica, one))]),
+        None => asked.failed(told(
+            Problem::new(Code::NoChannel, format!("no member of the replica has channel `{name}`"))
+                .hint(Hint::run("set the link up", ["pxc-link", "setup", "--source", &spec.name])),
+        )),
+    }
+}
+
+fn settings(spec: &LinkSpec, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+    let wanted = desired_channel(spec);
+    let differences = channel_differences(&channel.settings, &wanted);
+    if differences.is_empty() {
+        return asked.passed([format!(
+            "{}:{}, user {}, TLS {}; password: not compared",
+            wanted.host,
+            wanted.port,
+            wanted.user,
+            wanted.tls.mode()
+        )]);
+    }
+    let have = &channel.settings;
+    let elsewhere = !have.host.eq_ignore_ascii_case(&wanted.host) || have.port != wanted.port;
+    let name = named(Side::Replica, one);
+    let problem = if elsewhere {
+        Problem::new(
+            Code::ChannelElsewhere,
+            format!("channel `{}` on {name} points to {}:{} instead of {}:{}", channel.name, have.host, have.port, wanted.host, wanted.port),
+        )
+        .hint(
+            Hint::text(format!(
+                "it may be somebody else's link: give this one another `replication.channel`; if it is this link's, stop it and run `pxc-link setup --source {}` again",
+                spec.name
+            ))
+            .sql(&name, format!("SELECT * FROM performance_schema.replication_connection_configuration WHERE channel_name = '{}'", spec.replication.channel)),
+        )
+    } else {
+        Problem::new(
+            Code::ChannelDiffers,
+            format!(
+                "{} setting(s) of channel `{}` on {name} are not as the link says",
+                differences.len(),
+                channel.name
+            ),
+        )
+        .hint(Hint::run(
+            "run setup again, which shows and makes the change",
+            ["pxc-link", "setup", "--source", &spec.name],
+        ))
+    };
+    asked.failed(differences.iter().fold(problem, |problem, change| {
+        problem.seen(format!("{}: {} instead of {}", change.field, change.before, change.after))
+    }))
+}
+
+fn error_words(error: &ThreadError) -> String {
+    match error.at {
+        Some(at) => format!("error {} at {at}: {}", error.errno, error.text),
+        None => format!("error {}: {}", error.errno, error.text),
+    }
+}
+
+fn receiver(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+    if channel.receiver.is_on() {
+        let heard = channel.last_heard.map(|at| format!("last heard of the source at {at}"));
+        return asked.passed(std::iter::once("receiver ON".to_owned()).chain(heard));
+    }
+    let name = named(Side::Replica, one);
+    let verify =
+        || Hint::run("the checks of the path say where it stops", ["pxc-link", "verify", "--source", &spec.name]);
+    let start =
+        || Hint::run("start it with the checks that belong to it", ["pxc-link", "setup", "--source", &spec.name]);
+    let state = &channel.receiver.state;
+    let Some(error) = &channel.receiver.error else {
+        let problem = if channel.receiver.is_off() {
+            Problem::new(Code::ReceiverStopped, format!("the receiver of channel `{}` on {name} is off and shows no error: it was stopped, or the server restarted", channel.name))
+                .hint(start())
+        } else {
+            Problem::new(
+                Code::ReceiverNotConnecting,
+                format!("the receiver of channel `{}` on {name} is {state} and shows no error yet", channel.name),
+            )
+            .hint(verify())
+        };
+        return asked.failed(problem.seen(threads(channel)));
+    };
+    let code = blame::receiver_code(error.errno, &error.text);
+    let code = match code {
+        Code::ReceiverStopped if !channel.receiver.is_off() => Code::ReceiverNotConnecting,
+        other => other,
+    };
+    let user = &channel.settings.user;
+    let host = &channel.settings.host;
+    let what = match code {
+        Code::Purged => format!("the source has purged transactions that {name} lacks, so its receiver stopped"),
+        Code::Errant => {
+            format!("the source refuses {name}, which has transactions of the source's own UUID that the source lacks")
+        }
+        Code::ServerIdClash => format!("{name} has an identity that the source knows of another server"),
+        Code::PrerequisiteMissing => format!("the settings of source and {name} do not fit together"),
+        Code::ReplicationAccessDenied => {
+            format!("the source refuses account `{user}` of channel `{}` on {name}", channel.name)
+        }
+        Code::TlsRequired => "the source demands TLS, and the channel's is disabled".to_owned(),
+        Code::TlsVerification => format!("the channel on {name} does not accept the certificate of `{host}`"),
+        Code::CaFileMissing => format!("mysqld on {name} cannot use the channel's CA file"),
+        Code::PublicKeyNeeded => format!("the password of `{user}` needs TLS or the source's public key"),
+        Code::ReceiverNotConnecting => format!("the receiver on {name} does not get through to `{host}`"),
+        _ => format!("the receiver of channel `{}` on {name} stopped with error {}", channel.name, error.errno),
+    };
+    let hint = match code {
+        Code::ReceiverNotConnecting => verify(),
+        Code::Purged => Hint::text(format!(
+            "look whether another member of the source still has them; if none has, {name} must be given the data anew, and the check `gtid.purged` says how"
+        ))
+        .sql(&name, "SELECT @@GLOBAL.gtid_executed"),
+        Code::Errant => Hint::text(format!("save what only {name} has, then seed it from the source anew; the check `gtid.errant` names the set"))
+            .sql(&name, "SELECT @@GLOBAL.gtid_executed"),
+        Code::ReplicationAccessDenied | Code::TlsRequired | Code::PublicKeyNeeded | Code::TlsVerification => {
+            let source = servers(facts, Side::Source).next().map_or_else(|| "the source".to_owned(), |(one, _)| named(Side::Source, one));
+            Cause::of(Some(error.errno), &error.text).hint(&source, user).unwrap_or_else(verify)
+        }
+        _ => Cause::of(Some(error.errno), &error.text).hint(&name, user).unwrap_or_else(start),
+    };
+    asked.failed(Problem::new(code, what).seen(error_words(error)).seen(threads(channel)).hint(hint))
+}
+
+fn attached(
+    spec: &LinkSpec,
+    facts: &Facts,
+    one: &MemberFacts,
+    server: &ServerFacts,
+    channel: &ChannelFacts,
+    receiver: &Check,
+    asked: Asked,
+) -> Check {
+    // An empty SOURCE_UUID is how a receiver shows that it never was attached.
+    let Some(uuid) = channel.source_uuid.as_deref().filter(|uuid| !uuid.is_empty()) else {
+        return asked.skipped(receiver);
+    };
+    let owner = |side| servers(facts, side).find(|(_, server)| server.server_uuid.eq_ignore_ascii_case(uuid));
+    let name = named(Side::Replica, one);
+    let stop =
+        |text: &str| Hint::text(text).sql(&name, format!("STOP REPLICA FOR CHANNEL '{}'", spec.replication.channel));
+    if let Some((source, _)) = owner(Side::Source) {
+        return asked.passed([format!("{uuid} is {}", named(Side::Source, source))]);
+    }
+    let itself = owner(Side::Replica).map(|(twin, _)| named(Side::Replica, twin));
+    if let Some(twin) = itself.or_else(|| server.server_uuid.eq_ignore_ascii_case(uuid).then(|| name.clone())) {
+        return asked.failed(
+            Problem::new(
+                Code::SelfConnection,
+                format!(
+                    "the receiver on {name} is attached to {twin}: `{}` leads back to the replica",
+                    channel.settings.host
+                ),
+            )
+            .seen(format!("SOURCE_UUID {uuid}"))
+            .hint(stop("stop the channel, then correct the endpoints; nothing of the source was applied by it")),
+        );
+    }
+    let problem = servers(facts, Side::Source).fold(
+        Problem::new(
+            Code::UnknownSource,
+            format!(
+                "the receiver on {name} is attached to {uuid}, which is no member of the source that could be read"
+            ),
+        ),
+        |problem, (source, server)| problem.seen(format!("{} is {}", named(Side::Source, source), server.server_uuid)),
+    );
+    match unread(facts, Side::Source) {
+        Some(why) => asked.unknown(problem.seen(format!("not every member could be read: {}", why.message))),
+        None if servers(facts, Side::Source).next().is_none() => asked.unknown(problem.hint(Hint::text(
+            "the configuration gives addresses only, so only a person can tell whether this is the source",
+        ))),
+        None => asked.failed(problem.hint(stop(
+            "stop the channel before anything of that server is applied, then find out where the endpoints lead",
+        ))),
+    }
+}
+
+fn applier(spec: &LinkSpec, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+    let name = named(Side::Replica, one);
+    match &channel.applier.error {
+        None if channel.applier.is_on() => asked.passed(["applier ON"]),
+        None => asked.failed(
+            Problem::new(Code::ApplierStopped, format!("the applier of channel `{}` on {name} is {} and shows no error: it was stopped, or the server restarted", channel.name, channel.applier.state))
+                .seen(threads(channel))
+                .hint(Hint::run("start it with the checks that belong to it", ["pxc-link", "setup", "--source", &spec.name])),
+        ),
+        // A worker's error counts even while the coordinator still shows ON: it is about to stop.
+        Some(error) => asked.failed(
+            Problem::new(Code::ApplierStopped, format!("the applier of channel `{}` on {name} stopped with error {}", channel.name, error.errno))
+                .seen(error_words(error))
+                .seen(format!("received: {}", or_empty(&channel.received)))
+                .hint(applier_hint(spec, &name, error)),
+        ),
+    }
+}
+
+/// What to do about an applier's error. Never to skip the transaction: what it changed would be missing for good.
+fn applier_hint(spec: &LinkSpec, name: &str, error: &ThreadError) -> Hint {
+    let channel = &spec.replication.channel;
+    let workers = format!(
+        "SELECT worker_id, applying_transaction, last_error_number, last_error_message FROM performance_schema.replication_applier_status_by_worker WHERE channel_name = '{channel}' AND last_error_number <> 0"
+    );
+    let text = match error.errno {
+        1032 => {
+            "a row is missing here that the source changed: bring that row back from the source (the error names table and key), compare the table's checksums, then start the applier"
+        }
+        1062 => {
+            "a row is here already that the source inserted: find who wrote it (a second channel, a local writer, a seed at another GTID), make the row equal to the source's, then start the applier"
+        }
+        1146 | 1049 | 1050 | 1051 | 1054 | 1060 | 1061 | 1091 => {
+            "the tables' definitions differ: bring this one in line with the source's, then start the applier"
+        }
+        1290 | 1836 => {
+            "the server was read-only for the applier itself: look for `innodb_read_only` or `transaction_read_only`, then start the applier"
+        }
+        1205 | 1213 | 3101 => {
+            "another writer on the replica stood in the way: find and stop it, then start the applier"
+        }
+        1047 => "the member is not synced with its own cluster: wait until it is, then start the applier",
+        _ => "the error names the transaction and what it failed on; mend that, then start the applier",
+    };
+    Hint::text(text).sql(name, workers).sql(name, format!("START REPLICA SQL_THREAD FOR CHANNEL '{channel}'"))
+}
