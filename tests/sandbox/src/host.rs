@@ -7,7 +7,13 @@ use std::{
     time::Duration,
 };
 
-use nix::{sys::statvfs::statvfs, unistd::geteuid};
+use nix::{
+    sys::{
+        statfs::{OVERLAYFS_SUPER_MAGIC, statfs},
+        statvfs::statvfs,
+    },
+    unistd::geteuid,
+};
 
 use crate::prepare::{ask, on_path};
 
@@ -37,6 +43,8 @@ pub struct HostFacts {
     pub keyring: Option<PathBuf>,
     /// Space on the cache's file system that this user may fill, in bytes.
     pub free: u64,
+    /// Whether the cache lies on an overlay file system, as everything in a container does that is not on a volume.
+    pub overlay: bool,
 }
 
 /// The host cannot carry the sandbox; one line.
@@ -67,6 +75,7 @@ impl HostFacts {
             root: geteuid().is_root(),
             missing_programs: PROGRAMS.into_iter().filter(|name| on_path(name).is_none()).collect(),
             keyring: KEYRINGS.iter().map(PathBuf::from).find(|path| path.exists()),
+            overlay: statfs(existing).is_ok_and(|fs| fs.filesystem_type() == OVERLAYFS_SUPER_MAGIC),
             free: statvfs(existing).map_or(0, |fs| fs.blocks_available() * fs.fragment_size()),
         }
     }
@@ -86,6 +95,12 @@ pub fn judge(facts: &HostFacts, needed: u64) -> Result<(), Refusal> {
     }
     if facts.keyring.is_none() {
         missing.push(format!("missing `{}` (package debian-archive-keyring)", KEYRINGS[0]));
+    }
+    if facts.overlay {
+        // The kernel takes no overlay as the upper layer of another, which each container's root would need.
+        missing.push(
+            "its cache lies on an overlay file system (point `XDG_CACHE_HOME` at a directory on a volume)".to_owned(),
+        );
     }
     if facts.free < needed {
         missing.push(format!(
@@ -156,6 +171,7 @@ mod tests {
             missing_programs: vec![],
             keyring: Some("/k".into()),
             free: 20_000_000_000,
+            overlay: false,
         }
     }
 
@@ -182,6 +198,11 @@ mod tests {
             refusal(&HostFacts { missing_programs: vec!["apt-get", "dpkg-deb"], keyring: None, ..good() }),
             "the sandbox cannot run here: missing programs of a Debian-like system: apt-get dpkg-deb; \
              missing `/usr/share/keyrings/debian-archive-keyring.gpg` (package debian-archive-keyring)"
+        );
+        assert_eq!(
+            refusal(&HostFacts { overlay: true, ..good() }),
+            "the sandbox cannot run here: its cache lies on an overlay file system \
+             (point `XDG_CACHE_HOME` at a directory on a volume)"
         );
         assert_eq!(
             refusal(&HostFacts { free: 3_140_000_000, ..good() }),
