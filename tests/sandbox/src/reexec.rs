@@ -283,3 +283,19 @@ fn context(what: &str, error: impl Into<io::Error>) -> io::Error {
 pub fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_init_is_known_by_its_directory_whatever_else_its_task_says() {
+        let task = r#"{"Init":{"dir":"/c/worlds/w/dr","of_another_version":1}}"#;
+        let arguments = ["/proc/self/exe", MARK, task].map(str::to_owned);
+        assert_eq!(init_dir(&arguments), Some(PathBuf::from("/c/worlds/w/dr")));
+        let other = ["/proc/self/exe", MARK, r#"{"Links":{"init":1,"ops":[]}}"#].map(str::to_owned);
+        assert_eq!(init_dir(&other), None);
+        let stranger = ["sh", "-c", task].map(str::to_owned);
+        assert_eq!(init_dir(&stranger), None);
+    }
+}

@@ -33,24 +33,31 @@ pub async fn up(prepared: &Prepared, options: &WorldOptions, progress: &Progress
     let dir = world_dir(cache, &options.name)?;
     check(options)?;
     let _lock = lock(cache, &options.name, LOCK_DEADLINE).await?;
-    let mut world = match World::open(cache, &options.name) {
-        Ok(world) if damaged(&world)? => {
-            progress.note("its nodes are gone: clearing what is left and building it again");
-            down::clear(&dir, &options.name).await?;
-            create(cache, prepared, options).await?
+    for first in [true, false] {
+        let mut world = match World::open(cache, &options.name) {
+            Ok(world) if !damaged(&world)? => adopt(world, options)?,
+            Ok(_) => {
+                progress.note("its nodes are gone: clearing what is left and building it again");
+                down::clear(&dir, &options.name).await?;
+                create(cache, prepared, options).await?
+            }
+            Err(WorldError::Absent { .. }) => {
+                down::clear(&dir, &options.name).await?;
+                create(cache, prepared, options).await?
+            }
+            Err(error) => return Err(error),
+        };
+        world.record.bin_dir = prepared.bin_dir();
+        world.record.env = environment(prepared);
+        world.save()?;
+        match Box::pin(raise(&world, prepared, progress)).await {
+            Ok(()) => return Ok(world),
+            // A killed node may still have looked alive: its end takes a moment.
+            Err(_) if first && damaged(&world)? => {}
+            Err(error) => return Err(error),
         }
-        Ok(world) => adopt(world, options)?,
-        Err(WorldError::Absent { .. }) => {
-            down::clear(&dir, &options.name).await?;
-            create(cache, prepared, options).await?
-        }
-        Err(error) => return Err(error),
-    };
-    world.record.bin_dir = prepared.bin_dir();
-    world.record.env = environment(prepared);
-    world.save()?;
-    Box::pin(raise(&world, prepared, progress)).await?;
-    Ok(world)
+    }
+    Err(lost(&options.name))
 }
 
 fn check(options: &WorldOptions) -> Result<(), WorldError> {

@@ -9,12 +9,13 @@ use sandbox::world::{self, Cluster, World};
 use walkdir::WalkDir;
 
 /// Settings that count or change by themselves.
-const MOVING: [&str; 12] = [
+const MOVING: [&str; 13] = [
     "fs/dentry-state",
     "fs/file-nr",
     "fs/inode-nr",
     "fs/inode-state",
     "fs/aio-nr",
+    "fs/quota/",
     "kernel/ns_last_pid",
     "kernel/random/",
     "kernel/pty/nr",
@@ -61,6 +62,10 @@ impl Snapshot {
         let mut all = Vec::new();
         for (kind, before) in &self.facts {
             let after = &after.facts[kind];
+            if *kind == "settings" {
+                all.extend(changed_settings(before, after));
+                continue;
+            }
             all.extend(before.difference(after).map(|fact| format!("{kind}: gone: {fact}")));
             all.extend(after.difference(before).map(|fact| format!("{kind}: left: {fact}")));
         }
@@ -71,6 +76,19 @@ impl Snapshot {
     pub(crate) fn count(&self, kind: &str) -> usize {
         self.facts.get(kind).map_or(0, BTreeSet::len)
     }
+}
+
+/// Settings that were there before and differ. New ones may come with a kernel module that the kernel loaded by itself;
+/// those of a link that stayed are found with the links.
+fn changed_settings(before: &BTreeSet<String>, after: &BTreeSet<String>) -> Vec<String> {
+    let split = |fact: &String| fact.split_once(" = ").map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let after: BTreeMap<_, _> = after.iter().filter_map(split).collect();
+    before
+        .iter()
+        .filter_map(split)
+        .filter(|(name, value)| after.get(name) != Some(value))
+        .map(|(name, value)| format!("settings: {name} was {value}, is {:?}", after.get(&name)))
+        .collect()
 }
 
 /// Marks of worlds that people have up beside the tests.
