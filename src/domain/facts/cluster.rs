@@ -16,6 +16,9 @@ pub struct ClusterFacts {
     pub uid: String,
     /// The API server's version, such as `v1.36.3`.
     pub version: String,
+    /// Who the API server takes this run for; `None` where it does not say (Kubernetes before 1.28).
+    #[serde(default)]
+    pub user: Option<String>,
     /// Rules that this run needs and the user does not have.
     pub denied: Vec<DeniedRule>,
     /// Versions of `networking.istio.io` that serve ServiceEntry, preferred first; empty where Istio is not there.
@@ -37,6 +40,45 @@ pub struct DeniedRule {
     pub resource: String,
     /// The namespace; `None` for cluster-wide rules.
     pub namespace: Option<String>,
+    /// The one object that the rule is about; `None` for any.
+    #[serde(default)]
+    pub name: Option<String>,
+}
+
+impl DeniedRule {
+    /// The resource as `kubectl` takes it, such as `pods/exec` or `serviceentries.networking.istio.io`.
+    pub fn resource_argument(&self) -> String {
+        if self.group.is_empty() { self.resource.clone() } else { format!("{}.{}", self.resource, self.group) }
+    }
+
+    /// What an administrator of the cluster runs to grant it: the arguments of `kubectl`, two command lines.
+    pub fn grant(&self, user: &str) -> [Vec<String>; 2] {
+        let name = format!("pxc-link-{}-{}", self.verb, self.resource.replace('/', "-"));
+        let (role, binding, scope) = match &self.namespace {
+            Some(namespace) => ("role", "rolebinding", vec![format!("--namespace={namespace}")]),
+            None => ("clusterrole", "clusterrolebinding", Vec::new()),
+        };
+        let create = |kind: &str, options: Vec<String>| {
+            [vec!["create".into(), kind.to_owned(), name.clone()], scope.clone(), options].concat()
+        };
+        let mut rule = vec![format!("--verb={}", self.verb), format!("--resource={}", self.resource_argument())];
+        rule.extend(self.name.iter().map(|name| format!("--resource-name={name}")));
+        [create(role, rule), create(binding, vec![format!("--{role}={name}"), format!("--user={user}")])]
+    }
+}
+
+impl std::fmt::Display for DeniedRule {
+    /// `list pods in namespace pxc`, `list nodes cluster-wide`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.verb, self.resource_argument())?;
+        if let Some(name) = &self.name {
+            write!(f, " `{name}`")?;
+        }
+        match &self.namespace {
+            Some(namespace) => write!(f, " in namespace {namespace}"),
+            None => f.write_str(" cluster-wide"),
+        }
+    }
 }
 
 /// A node of the source's cluster.
@@ -132,4 +174,33 @@ pub struct ObjectFacts {
     pub created: Option<Timestamp>,
     /// Its `spec`.
     pub spec: serde_json::Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_rule_names_itself_and_the_commands_that_grant_it() {
+        let rule = |namespace: Option<&str>, name: Option<&str>| DeniedRule {
+            verb: "get".into(),
+            group: String::new(),
+            resource: "secrets".into(),
+            namespace: namespace.map(Into::into),
+            name: name.map(Into::into),
+        };
+        let secret = rule(Some("pxc"), Some("pxc-secrets"));
+        assert_eq!(secret.to_string(), "get secrets `pxc-secrets` in namespace pxc");
+        assert_eq!(
+            secret.grant("ann").map(|argv| argv.join(" ")),
+            [
+                "create role pxc-link-get-secrets --namespace=pxc --verb=get --resource=secrets --resource-name=pxc-secrets",
+                "create rolebinding pxc-link-get-secrets --namespace=pxc --role=pxc-link-get-secrets --user=ann",
+            ]
+        );
+        assert_eq!(
+            rule(None, None).grant("ann")[1].join(" "),
+            "create clusterrolebinding pxc-link-get-secrets --clusterrole=pxc-link-get-secrets --user=ann"
+        );
+    }
 }
