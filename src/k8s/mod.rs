@@ -1,1 +1,14 @@
-//! (k8s)
+//! Kubernetes: connecting, observing, applying, exec, port-forward and the link's lock; the only user of `kube`.
+
+pub mod access;
+pub mod apply;
+pub mod client;
+pub mod error;
+pub mod exec;
+pub mod forward;
+pub mod observe;
+pub mod pods;
+pub mod secrets;
+
+pub use client::Cluster;
+pub use error::K8sError;

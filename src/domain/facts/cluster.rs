@@ -61,9 +61,9 @@ impl DeniedRule {
         let create = |kind: &str, options: Vec<String>| {
             [vec!["create".into(), kind.to_owned(), name.clone()], scope.clone(), options].concat()
         };
-        let mut rule = vec![format!("--verb={}", self.verb), format!("--resource={}", self.resource_argument())];
-        rule.extend(self.name.iter().map(|name| format!("--resource-name={name}")));
-        [create(role, rule), create(binding, vec![format!("--{role}={name}"), format!("--user={user}")])]
+        let mut permission = vec![format!("--verb={}", self.verb), format!("--resource={}", self.resource_argument())];
+        permission.extend(self.name.iter().map(|name| format!("--resource-name={name}")));
+        [create(role, permission), create(binding, vec![format!("--{role}={name}"), format!("--user={user}")])]
     }
 }
 

@@ -1,0 +1,228 @@
+//! The permissions this tool needs on each side, and asking the API server which of them the user lacks.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
+use kube::{Api, api::PostParams};
+
+use super::{Cluster, K8sError};
+use crate::{
+    domain::{check::Side, facts::DeniedRule},
+    wait::Deadline,
+};
+
+/// Where Istio's control plane and its mesh-wide policies are.
+pub const ISTIO_NAMESPACE: &str = "istio-system";
+
+/// Requests under way at once: enough to take one round trip's time, few enough not to open a connection each.
+const AT_ONCE: usize = 8;
+
+/// Where a rule holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Everywhere.
+    Cluster,
+    /// In the members' namespace.
+    Members,
+    /// In [`ISTIO_NAMESPACE`].
+    Istio,
+    /// Of the one namespace kube-system.
+    KubeSystem,
+}
+
+/// Verb, group, resource, scope. `manifests/deploy/` grants exactly these; a test compares.
+type Rule = (&'static str, &'static str, &'static str, Scope);
+
+const SOURCE: &[Rule] = &[
+    ("list", "", "nodes", Scope::Cluster),
+    ("get", "", "namespaces", Scope::KubeSystem),
+    ("get", "", "services", Scope::Members),
+    ("list", "", "pods", Scope::Members),
+    ("get", "", "pods/portforward", Scope::Members),
+    ("create", "", "pods/portforward", Scope::Members),
+    ("list", "security.istio.io", "peerauthentications", Scope::Members),
+    ("list", "security.istio.io", "authorizationpolicies", Scope::Members),
+    ("list", "security.istio.io", "peerauthentications", Scope::Istio),
+    ("list", "security.istio.io", "authorizationpolicies", Scope::Istio),
+];
+
+const REPLICA: &[Rule] = &[
+    ("list", "", "nodes", Scope::Cluster),
+    ("get", "", "namespaces", Scope::KubeSystem),
+    ("list", "networking.k8s.io", "servicecidrs", Scope::Cluster),
+    ("list", "networking.istio.io", "serviceentries", Scope::Cluster),
+    ("list", "", "pods", Scope::Members),
+    ("get", "", "pods/exec", Scope::Members),
+    ("create", "", "pods/exec", Scope::Members),
+    ("get", "", "pods/portforward", Scope::Members),
+    ("create", "", "pods/portforward", Scope::Members),
+    ("get", "networking.istio.io", "serviceentries", Scope::Members),
+    ("list", "networking.istio.io", "serviceentries", Scope::Members),
+    ("create", "networking.istio.io", "serviceentries", Scope::Members),
+    ("patch", "networking.istio.io", "serviceentries", Scope::Members),
+    ("delete", "networking.istio.io", "serviceentries", Scope::Members),
+    ("get", "networking.istio.io", "destinationrules", Scope::Members),
+    ("list", "networking.istio.io", "destinationrules", Scope::Members),
+    ("create", "networking.istio.io", "destinationrules", Scope::Members),
+    ("patch", "networking.istio.io", "destinationrules", Scope::Members),
+    ("delete", "networking.istio.io", "destinationrules", Scope::Members),
+    ("get", "coordination.k8s.io", "leases", Scope::Members),
+    ("create", "coordination.k8s.io", "leases", Scope::Members),
+    ("update", "coordination.k8s.io", "leases", Scope::Members),
+    ("delete", "coordination.k8s.io", "leases", Scope::Members),
+    ("list", "apps", "deployments", Scope::Istio),
+];
+
+/// The rules of one side, with reading each of the Secrets that its configuration names.
+fn rules(side: Side, namespace: &str, secrets: &[String]) -> Vec<DeniedRule> {
+    let table = match side {
+        Side::Source => SOURCE,
+        Side::Replica => REPLICA,
+    };
+    let rule = |&(verb, group, resource, scope): &Rule| DeniedRule {
+        verb: verb.into(),
+        group: group.into(),
+        resource: resource.into(),
+        namespace: match scope {
+            Scope::Cluster | Scope::KubeSystem => None,
+            Scope::Members => Some(namespace.into()),
+            Scope::Istio => Some(ISTIO_NAMESPACE.into()),
+        },
+        name: (scope == Scope::KubeSystem).then(|| "kube-system".into()),
+    };
+    let secret = |name: &String| DeniedRule {
+        verb: "get".into(),
+        group: String::new(),
+        resource: "secrets".into(),
+        namespace: Some(namespace.into()),
+        name: Some(name.clone()),
+    };
+    table.iter().map(rule).chain(secrets.iter().map(secret)).collect()
+}
+
+/// Asks for every rule of the side and returns those that are denied, sorted. `served` says whether an API group is there:
+/// rules about groups that are not served are not asked for.
+pub(crate) async fn denied(
+    cluster: &Cluster,
+    side: Side,
+    secrets: &[String],
+    served: impl Fn(&str) -> bool,
+    deadline: Deadline,
+) -> Result<Vec<DeniedRule>, K8sError> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
+    let ask = |rule: DeniedRule| {
+        let api = api.clone();
+        async move {
+            let review = review(&rule);
+            let parameters = PostParams::default();
+            let answer = cluster.call("asking for permissions", deadline, api.create(&parameters, &review)).await?;
+            let allowed = answer.status.is_some_and(|status| status.allowed);
+            Ok((!allowed).then_some(rule))
+        }
+    };
+    let wanted = rules(side, cluster.namespace(), secrets).into_iter().filter(|rule| served(&rule.group));
+    let answers: Vec<Option<DeniedRule>> = stream::iter(wanted.map(ask)).buffered(AT_ONCE).try_collect().await?;
+    let mut denied: Vec<DeniedRule> = answers.into_iter().flatten().collect();
+    denied.sort();
+    Ok(denied)
+}
+
+fn review(rule: &DeniedRule) -> SelfSubjectAccessReview {
+    let (resource, subresource) = match rule.resource.split_once('/') {
+        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
+        None => (rule.resource.as_str(), None),
+    };
+    // The namespace of a request for a Namespace is that Namespace.
+    let own = (rule.resource == "namespaces").then(|| rule.name.clone()).flatten();
+    SelfSubjectAccessReview {
+        spec: SelfSubjectAccessReviewSpec {
+            resource_attributes: Some(ResourceAttributes {
+                verb: Some(rule.verb.clone()),
+                group: Some(rule.group.clone()),
+                resource: Some(resource.into()),
+                subresource,
+                namespace: rule.namespace.clone().or(own),
+                name: rule.name.clone(),
+                ..ResourceAttributes::default()
+            }),
+            ..SelfSubjectAccessReviewSpec::default()
+        },
+        ..SelfSubjectAccessReview::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::config::manifest;
+
+    fn strings<'a>(rule: &'a Value, key: &str) -> Vec<&'a str> {
+        rule[key].as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
+    }
+
+    /// The rules of a Role or ClusterRole, in the words of the table.
+    fn granted(text: &str) -> Vec<DeniedRule> {
+        let role = manifest::parse(text);
+        let namespace = role["metadata"]["namespace"].as_str();
+        let mut rules = Vec::new();
+        for rule in role["rules"].as_array().unwrap() {
+            let names = strings(rule, "resourceNames");
+            assert!(names.len() <= 1, "one name a rule");
+            for group in strings(rule, "apiGroups") {
+                for resource in strings(rule, "resources") {
+                    for verb in strings(rule, "verbs") {
+                        rules.push(DeniedRule {
+                            verb: verb.into(),
+                            group: group.into(),
+                            resource: resource.into(),
+                            namespace: namespace.map(Into::into),
+                            name: names.first().map(|&name| name.to_owned()),
+                        });
+                    }
+                }
+            }
+        }
+        rules
+    }
+
+    macro_rules! deploy {
+        ($side:literal) => {
+            [
+                include_str!(concat!("../../manifests/deploy/", $side, "/clusterrole.yaml")),
+                include_str!(concat!("../../manifests/deploy/", $side, "/role.yaml")),
+                include_str!(concat!("../../manifests/deploy/", $side, "/role-istio.yaml")),
+            ]
+        };
+    }
+
+    #[test]
+    fn the_manifests_grant_what_is_asked_for_and_nothing_else() {
+        for (side, texts) in [(Side::Source, deploy!("source")), (Side::Replica, deploy!("replica"))] {
+            let listed: Vec<DeniedRule> = texts.iter().flat_map(|text| granted(text)).collect();
+            let set: BTreeSet<DeniedRule> = listed.iter().cloned().collect();
+            assert_eq!(set.len(), listed.len(), "{side}: a rule twice");
+            let wanted: BTreeSet<DeniedRule> = rules(side, "pxc", &["pxc-secrets".into()]).into_iter().collect();
+            assert_eq!(set, wanted, "{side}");
+        }
+    }
+
+    #[test]
+    fn every_binding_binds_its_role_to_the_one_user() {
+        macro_rules! binding {
+            ($($path:literal)+) => { [$(($path, include_str!(concat!("../../manifests/deploy/", $path)))),+] };
+        }
+        for (path, text) in binding!(
+            "source/clusterrolebinding.yaml" "source/rolebinding.yaml" "source/rolebinding-istio.yaml"
+            "replica/clusterrolebinding.yaml" "replica/rolebinding.yaml" "replica/rolebinding-istio.yaml"
+        ) {
+            let binding = manifest::parse(text);
+            let side = path.split('/').next().unwrap();
+            assert_eq!(binding["roleRef"]["name"], format!("pxc-link-{side}"), "{path}");
+            assert_eq!(binding["subjects"].as_array().unwrap().len(), 1, "{path}");
+            assert_eq!(binding["subjects"][0]["name"], "pxc-link", "{path}");
+        }
+    }
+}
