@@ -37,8 +37,8 @@ impl Target {
     /// A command line of `kubectl` for this cluster.
     pub fn kubectl<S: AsRef<str>>(&self, arguments: impl IntoIterator<Item = S>) -> Vec<String> {
         let mut argv = vec!["kubectl".to_owned()];
-        argv.extend(self.kubeconfig.iter().map(|path| format!("--kubeconfig={path}")));
-        argv.extend(self.context.iter().map(|context| format!("--context={context}")));
+        argv.extend(self.kubeconfig.iter().flat_map(|path| ["--kubeconfig".to_owned(), path.clone()]));
+        argv.extend(self.context.iter().flat_map(|context| ["--context".to_owned(), context.clone()]));
         argv.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         argv
     }
@@ -199,21 +199,17 @@ pub(crate) fn causes(error: &(dyn StdError + 'static)) -> Vec<String> {
         texts.push(error.to_string());
         next = error.source();
     }
-    // A wrapper usually repeats its cause in its own text: what is left of it is said once.
-    for outer in (0..texts.len().saturating_sub(1)).rev() {
-        let inner = texts[outer + 1].clone();
-        if let Some(own) = texts[outer].strip_suffix(&inner) {
+    texts.dedup();
+    // A wrapper usually repeats its cause in its own text: each says only what is its own.
+    for outer in 1..texts.len() {
+        let inner = texts[outer].clone();
+        if let Some(own) = texts[outer - 1].strip_suffix(&inner) {
             let own = own.trim_end_matches([':', ' ']).len();
-            texts[outer].truncate(own);
+            texts[outer - 1].truncate(own);
         }
     }
-    let mut kept: Vec<String> = Vec::new();
-    for text in texts.into_iter().filter(|text| !text.is_empty()) {
-        if !kept.contains(&text) {
-            kept.push(text);
-        }
-    }
-    kept
+    texts.retain(|text| !text.is_empty());
+    texts
 }
 
 impl K8sError {
@@ -341,7 +337,7 @@ impl From<K8sError> for Problem {
                     .seen(message)
                     .hint(target.hint(
                         "install Istio there, or name the cluster that has it",
-                        ["api-resources", "--api-group=networking.istio.io"],
+                        ["api-resources", "--api-group", "networking.istio.io"],
                     ))
             }
             K8sError::NotFound { message, .. } => Self::new(Code::ApplyRejected, sentence).seen(message),
@@ -366,15 +362,15 @@ impl From<K8sError> for Problem {
             .seen(message)
             .hint(target.hint(
                 "bring istiod back, then run the same command again",
-                ["--namespace=istio-system", "rollout", "status", "deployment/istiod", "--timeout=60s"],
+                ["--namespace", "istio-system", "rollout", "status", "deployment/istiod", "--timeout", "60s"],
             )),
             K8sError::Rejected { target, what, message } => {
                 Self::new(Code::ApplyRejected, format!("{what} at {} was rejected", target.name())).seen(message)
             }
             K8sError::Pod { target, what, pod: (namespace, pod), detail } => {
-                Self::new(Code::ExecFailed, format!("{what} at {} failed", target.name())).seen(detail).hint(
-                    target.hint("look at the pod", [&format!("--namespace={namespace}"), "describe", "pod", &pod]),
-                )
+                Self::new(Code::ExecFailed, format!("{what} at {} failed", target.name()))
+                    .seen(detail)
+                    .hint(target.hint("look at the pod", ["--namespace", &namespace, "describe", "pod", &pod]))
             }
             K8sError::Locked { target, namespace, lease, holder, age_seconds } => Self::new(
                 Code::LinkLocked,
@@ -386,7 +382,7 @@ impl From<K8sError> for Problem {
             .seen(format!("holder {holder}, renewed {age_seconds} s ago"))
             .hint(target.hint(
                 "wait until it has ended; the lock of a run that died is free 30 s after its last renewal",
-                [&format!("--namespace={namespace}"), "get", "lease", &lease, "--output=yaml"],
+                ["--namespace", &namespace, "get", "lease", &lease, "--output", "yaml"],
             )),
             K8sError::Secret { target, namespace, secret, key, detail } => Self::new(
                 Code::SecretUnreadable,
@@ -396,10 +392,10 @@ impl From<K8sError> for Problem {
                 ),
             )
             .seen(detail)
-            .hint(target.hint(
-                "see which keys the Secret has",
-                [&format!("--namespace={namespace}"), "describe", "secret", &secret],
-            )),
+            .hint(
+                target
+                    .hint("see which keys the Secret has", ["--namespace", &namespace, "describe", "secret", &secret]),
+            ),
         }
     }
 }
@@ -433,7 +429,7 @@ mod tests {
         assert_eq!(problem.evidence[0], "missing: list pods in namespace pxc");
         assert_eq!(
             problem.hint.unwrap().commands[0].to_string(),
-            "kubectl --context=dr create role pxc-link-list-pods --namespace=pxc --verb=list --resource=pods"
+            "kubectl --context dr create role pxc-link-list-pods --namespace pxc --verb list --resource pods"
         );
     }
 

@@ -45,6 +45,7 @@ fn facts(pod: &Pod) -> PodFacts {
         uid: pod.uid().unwrap_or_default(),
         ip: status.and_then(|status| status.pod_ip.as_deref()).and_then(|ip| ip.parse().ok()),
         node: spec.and_then(|spec| spec.node_name.clone()),
+        host_ip: status.and_then(|status| status.host_ip.as_deref()).and_then(|ip| ip.parse().ok()),
         ready: !leaving && conditions.iter().any(|each| each.type_ == "Ready" && each.status == "True"),
         containers: containers.iter().map(|container| container.name.clone()).filter(|name| name != PROXY).collect(),
         sidecar: if proxy.is_some() { Sidecar::Present { ready: proxy_ready } } else { Sidecar::Absent },

@@ -55,15 +55,17 @@ impl DeniedRule {
     pub fn grant(&self, user: &str) -> [Vec<String>; 2] {
         let name = format!("pxc-link-{}-{}", self.verb, self.resource.replace('/', "-"));
         let (role, binding, scope) = match &self.namespace {
-            Some(namespace) => ("role", "rolebinding", vec![format!("--namespace={namespace}")]),
+            Some(namespace) => ("role", "rolebinding", vec!["--namespace".to_owned(), namespace.clone()]),
             None => ("clusterrole", "clusterrolebinding", Vec::new()),
         };
         let create = |kind: &str, options: Vec<String>| {
             [vec!["create".into(), kind.to_owned(), name.clone()], scope.clone(), options].concat()
         };
-        let mut permission = vec![format!("--verb={}", self.verb), format!("--resource={}", self.resource_argument())];
-        permission.extend(self.name.iter().map(|name| format!("--resource-name={name}")));
-        [create(role, permission), create(binding, vec![format!("--{role}={name}"), format!("--user={user}")])]
+        let mut permission =
+            vec!["--verb".to_owned(), self.verb.clone(), "--resource".into(), self.resource_argument()];
+        permission.extend(self.name.iter().flat_map(|name| ["--resource-name".to_owned(), name.clone()]));
+        let bound = vec![format!("--{role}"), name.clone(), "--user".into(), user.to_owned()];
+        [create(role, permission), create(binding, bound)]
     }
 }
 
@@ -194,13 +196,13 @@ mod tests {
         assert_eq!(
             secret.grant("ann").map(|argv| argv.join(" ")),
             [
-                "create role pxc-link-get-secrets --namespace=pxc --verb=get --resource=secrets --resource-name=pxc-secrets",
-                "create rolebinding pxc-link-get-secrets --namespace=pxc --role=pxc-link-get-secrets --user=ann",
+                "create role pxc-link-get-secrets --namespace pxc --verb get --resource secrets --resource-name pxc-secrets",
+                "create rolebinding pxc-link-get-secrets --namespace pxc --role pxc-link-get-secrets --user ann",
             ]
         );
         assert_eq!(
             rule(None, None).grant("ann")[1].join(" "),
-            "create clusterrolebinding pxc-link-get-secrets --clusterrole=pxc-link-get-secrets --user=ann"
+            "create clusterrolebinding pxc-link-get-secrets --clusterrole pxc-link-get-secrets --user ann"
         );
     }
 }
