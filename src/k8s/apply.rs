@@ -11,7 +11,7 @@ use super::{
     Cluster, K8sError,
     observe::{LINK_LABEL, istio},
 };
-use crate::wait::Deadline;
+use crate::{domain::plan::Preview, wait::Deadline};
 
 /// The field manager, and the value of label `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "pxc-link";
@@ -19,17 +19,8 @@ pub const MANAGER: &str = "pxc-link";
 /// The kinds that a link is made of: kind, plural.
 const KINDS: [(&str, &str); 2] = [("ServiceEntry", "serviceentries"), ("DestinationRule", "destinationrules")];
 
-/// An object before and after, as the API server sees it; without the fields that the server alone writes.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preview {
-    /// What is there; `None` when there is nothing.
-    pub before: Option<Value>,
-    /// What would be there.
-    pub after: Value,
-}
-
 /// Asks the API server what applying an object would make of it, without writing (`dryRun=All`): definitions and webhooks judge
-/// it as they would the write.
+/// it as they would the write. Fields that the server alone writes are left out of both.
 ///
 /// # Errors
 /// `Conflict`, `Rejected`, `WebhookDown`, and whatever a request can fail with.

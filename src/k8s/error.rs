@@ -175,6 +175,18 @@ pub enum K8sError {
         /// Seconds since the lock was renewed last.
         age_seconds: i64,
     },
+    /// The link's lock was held by this run and no longer is.
+    #[error("lease {namespace}/{lease} is no longer held: {detail}")]
+    LockLost {
+        /// Where.
+        target: Arc<Target>,
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        lease: String,
+        /// What was seen.
+        detail: String,
+    },
     /// A key of a Secret is not there or not text.
     #[error("key `{key}` of Secret `{secret}`: {detail}")]
     Secret {
@@ -382,6 +394,15 @@ impl From<K8sError> for Problem {
             .seen(format!("holder {holder}, renewed {age_seconds} s ago"))
             .hint(target.hint(
                 "wait until it has ended; the lock of a run that died is free 30 s after its last renewal",
+                ["--namespace", &namespace, "get", "lease", &lease, "--output", "yaml"],
+            )),
+            K8sError::LockLost { target, namespace, lease, detail } => Self::new(
+                Code::LinkLocked,
+                format!("the lock of this run, lease {lease} in namespace {namespace} of {}, was lost", target.name()),
+            )
+            .seen(detail)
+            .hint(target.hint(
+                "see who holds it now; nothing more was written",
                 ["--namespace", &namespace, "get", "lease", &lease, "--output", "yaml"],
             )),
             K8sError::Secret { target, namespace, secret, key, detail } => Self::new(

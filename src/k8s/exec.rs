@@ -34,7 +34,8 @@ impl Ended {
 }
 
 /// Runs `argv` in a container. `stdin` may be a secret: it is sent and kept nowhere. `argv` must not be one, since it is seen in
-/// the process list and in the API's audit log.
+/// the process list and in the API's audit log. Standard input stays open until the command has ended, which must know how much
+/// to read: older servers cannot be told of its end without losing output.
 ///
 /// # Errors
 /// `Pod` when it cannot be started or the stream breaks, and whatever a request can fail with. A command that ends with another
@@ -74,18 +75,16 @@ pub async fn exec(
     let status = process.take_status();
     let run = async {
         let write = async {
-            if let (Some(mut input), Some(bytes)) = (input, stdin) {
+            let mut input = input;
+            if let (Some(input), Some(bytes)) = (&mut input, stdin) {
                 // A command may end without reading all of it.
                 let _unread = input.write_all(bytes).await;
-                let _closed = input.shutdown().await;
             }
+            std::future::pending::<()>().await;
         };
-        let read = async { tokio::join!(capped(stdout), capped(stderr)) };
-        // Once the outputs have ended, nobody reads the input any more.
-        tokio::pin!(write, read);
         let outputs = tokio::select! {
-            outputs = &mut read => outputs,
-            () = &mut write => read.await,
+            outputs = async { tokio::join!(capped(stdout), capped(stderr)) } => outputs,
+            () = write => (Vec::new(), Vec::new()),
         };
         let status = match status {
             Some(status) => status.await,

@@ -6,6 +6,7 @@ pub mod client;
 pub mod error;
 pub mod exec;
 pub mod forward;
+pub mod lease;
 pub mod observe;
 pub mod pods;
 pub mod secrets;

@@ -1,1 +1,6 @@
-//! (mesh)
+//! The mesh between the replica's members and the source: its objects, one sidecar's view of it, and probes through it.
+
+pub mod envoy;
+pub mod objects;
+pub mod path;
+pub mod probe;

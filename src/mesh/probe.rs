@@ -1,0 +1,303 @@
+//! Probes that run in a member's application container: how a name resolves there, a CA file, and an authenticated query by the
+//! container's own `mysql` client, in the channel's TLS mode.
+
+use std::{net::IpAddr, time::Duration};
+
+use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
+
+use crate::{
+    domain::{
+        facts::{ProbeAnswer, ProbeEnd},
+        spec::Tls,
+    },
+    k8s::{
+        Cluster, K8sError,
+        exec::{Ended, exec},
+    },
+    wait::Deadline,
+};
+
+/// What the client may take to connect and log in: longer than the sidecar's own 5 s to the endpoint, so that a sidecar that gives
+/// up is seen as that.
+const CONNECT: Duration = Duration::from_secs(8);
+
+/// Reads as many bytes as `$0` says from standard input and hands them to the client as its only option file. Without `head` the
+/// client would wait for the end of a stream that stays open; with an option file of the image or of the home directory it would
+/// take options from there; the login file cannot be left out but by naming another.
+const SCRIPT: &str = "\
+command -v mysql >/dev/null 2>&1 && command -v head >/dev/null 2>&1 || exit 127
+mysql --no-defaults --version </dev/null
+head -c \"$0\" | MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\"";
+
+/// Which server answers, and how it sees the client.
+const QUERY: &str = "SELECT @@server_uuid, @@hostname, USER()";
+
+/// A container of a member's pod.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Its cluster.
+    pub cluster: &'a Cluster,
+    /// The pod.
+    pub pod: &'a str,
+    /// The application container.
+    pub container: &'a str,
+}
+
+/// The account that the receiver logs in with.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// The user.
+    pub user: &'a str,
+    /// The password.
+    pub password: &'a SecretString,
+}
+
+/// The IPv4 addresses that the container's resolver has for a name, sorted; none when it does not resolve.
+///
+/// # Errors
+/// As [`exec`]; `Pod` too where the container has no `getent`.
+pub async fn resolve(place: Place<'_>, host: &str, deadline: Deadline) -> Result<Vec<IpAddr>, K8sError> {
+    let ended = exec(place.cluster, place.pod, place.container, &["getent", "ahostsv4", host], None, deadline).await?;
+    match ended.code {
+        0 => Ok(resolved(&ended.out())),
+        // getent(1): 2, one or more supplied keys could not be found.
+        2 => Ok(Vec::new()),
+        code => Err(failed(place, "resolving the mesh name", format!("getent ended with {code}: {}", ended.err()))),
+    }
+}
+
+/// A file of the container as text, such as the CA that the receiver trusts; `None` where there is no such file.
+///
+/// # Errors
+/// As [`exec`]; `Pod` too where it is there and cannot be read.
+pub async fn ca_file(place: Place<'_>, path: &str, deadline: Deadline) -> Result<Option<String>, K8sError> {
+    let ended = exec(place.cluster, place.pod, place.container, &["cat", "--", path], None, deadline).await?;
+    match ended.code {
+        0 => Ok(Some(ended.out())),
+        _ if ended.err().contains("No such file or directory") => Ok(None),
+        code => Err(failed(place, &format!("reading {path}"), format!("cat ended with {code}: {}", ended.err()))),
+    }
+}
+
+/// An authenticated query from the container to `host`, a name or an address, in the channel's TLS mode. The password travels on
+/// standard input only.
+///
+/// # Errors
+/// As [`exec`]. Everything that the client says is an answer and no error.
+pub async fn query(
+    place: Place<'_>,
+    host: &str,
+    port: u16,
+    login: Login<'_>,
+    tls: &Tls,
+    deadline: Deadline,
+) -> Result<ProbeAnswer, K8sError> {
+    let connect = CONNECT.min(deadline.left().saturating_sub(Duration::from_secs(2))).as_secs().max(1);
+    let file = option_file(login);
+    let mut argv = vec!["sh".to_owned(), "-c".into(), SCRIPT.into(), file.len().to_string()];
+    argv.extend(options(host, port, tls, connect));
+    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let begun = Instant::now();
+    // A client that is connected and gets no answer does not give up by itself.
+    let limit = deadline.at_most(Duration::from_secs(connect + 4));
+    let result = exec(place.cluster, place.pod, place.container, &argv, Some(file.as_bytes()), limit).await;
+    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (version, end) = match result {
+        Ok(ended) => end(&ended, login.password),
+        Err(K8sError::TimedOut { .. }) => (None, ProbeEnd::TimedOut),
+        Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => (None, ProbeEnd::NoClient),
+        Err(error) => return Err(error),
+    };
+    let version = version.map(|version| format!(" {version}")).unwrap_or_default();
+    let by = format!("mysql client{version} in container {}, TLS {}", place.container, ssl_mode(tls));
+    Ok(ProbeAnswer { by, took_ms, end })
+}
+
+/// The same query straight to an endpoint's address: it passes no virtual address, so it tells a fault of the mesh from one of the
+/// network. The certificate names the mesh host and not the address, so the name is not compared here.
+///
+/// # Errors
+/// As [`query`].
+pub async fn direct(
+    place: Place<'_>,
+    endpoint: crate::domain::spec::Endpoint,
+    login: Login<'_>,
+    tls: &Tls,
+    deadline: Deadline,
+) -> Result<ProbeAnswer, K8sError> {
+    let tls = match tls {
+        Tls::VerifyIdentity { ca } => Tls::VerifyCa { ca: ca.clone() },
+        other => other.clone(),
+    };
+    query(place, &endpoint.address.to_string(), endpoint.port, login, &tls, deadline).await
+}
+
+fn failed(place: Place<'_>, what: &str, detail: String) -> K8sError {
+    K8sError::Pod {
+        target: place.cluster.target(),
+        what: format!("{what} in container {} of pod {}", place.container, place.pod),
+        pod: (place.cluster.namespace().to_owned(), place.pod.to_owned()),
+        detail,
+    }
+}
+
+fn resolved(out: &str) -> Vec<IpAddr> {
+    let mut addresses: Vec<IpAddr> =
+        out.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+fn ssl_mode(tls: &Tls) -> &'static str {
+    match tls {
+        Tls::Disabled => "DISABLED",
+        Tls::Required => "REQUIRED",
+        Tls::VerifyCa { .. } => "VERIFY_CA",
+        Tls::VerifyIdentity { .. } => "VERIFY_IDENTITY",
+    }
+}
+
+/// The client's options that are no secrets.
+fn options(host: &str, port: u16, tls: &Tls, connect_seconds: u64) -> Vec<String> {
+    let mut options = vec![
+        "--protocol=TCP".to_owned(),
+        format!("--host={host}"),
+        format!("--port={port}"),
+        format!("--connect-timeout={connect_seconds}"),
+        format!("--ssl-mode={}", ssl_mode(tls)),
+    ];
+    options.extend(tls.ca().map(|ca| format!("--ssl-ca={ca}")));
+    if *tls == Tls::Disabled {
+        options.push("--get-server-public-key".into());
+    }
+    options.extend(["--batch", "--raw", "--skip-column-names", "--execute", QUERY].map(Into::into));
+    options
+}
+
+/// The option file with the account. In double quotes only the backslash and the double quote are special to the client, and a
+/// `#` does not begin a comment there (manual: "Using Option Files").
+fn option_file(login: Login<'_>) -> String {
+    let line = |key: &str, value: &str| format!("{key}=\"{}\"\n", quoted(value));
+    format!("[client]\n{}{}", line("user", login.user), line("password", login.password.expose_secret()))
+}
+
+fn quoted(value: &str) -> String {
+    let mut text = String::with_capacity(value.len() + 2);
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            other => text.push(other),
+        }
+    }
+    text
+}
+
+fn no_such_program(detail: &str) -> bool {
+    detail.contains("executable file not found") || detail.contains("no such file or directory")
+}
+
+/// The client's version and the probe's end.
+fn end(ended: &Ended, password: &SecretString) -> (Option<String>, ProbeEnd) {
+    let out = ended.out();
+    let (first, rest) = out.split_once('\n').unwrap_or((&out, ""));
+    let version = first.split_once("Ver ").and_then(|(_, rest)| rest.split_whitespace().next()).map(ToOwned::to_owned);
+    if ended.code == 127 {
+        return (None, ProbeEnd::NoClient);
+    }
+    let columns: Vec<&str> = rest.trim_end_matches('\n').split('\t').collect();
+    if ended.code == 0
+        && let [server_uuid, hostname, seen_as] = columns[..]
+    {
+        let answer = ProbeEnd::Answered {
+            server_uuid: server_uuid.to_lowercase(),
+            hostname: hostname.to_owned(),
+            seen_as: seen_as.to_owned(),
+        };
+        return (version, answer);
+    }
+    let said = ended.err();
+    let lines: Vec<&str> = said.lines().filter(|line| !line.contains("[Warning]")).collect();
+    let text = if lines.is_empty() { format!("the client ended with {}", ended.code) } else { lines.join("\n") };
+    (version, ProbeEnd::Error { errno: errno(&text), text: without(&text, password) })
+}
+
+/// The client never prints a password; should one do, it ends here.
+fn without(text: &str, password: &SecretString) -> String {
+    let secret = password.expose_secret();
+    if secret.is_empty() { text.to_owned() } else { text.replace(secret, "***") }
+}
+
+/// The number in `ERROR 2013 (HY000): …`.
+fn errno(text: &str) -> Option<u16> {
+    let number = text.split_once("ERROR ")?.1.split(|c: char| !c.is_ascii_digit()).next()?;
+    number.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ended(code: i32, stdout: &str, stderr: &str) -> Ended {
+        Ended { stdout: stdout.into(), stderr: stderr.into(), code }
+    }
+
+    fn secret() -> SecretString {
+        SecretString::from("s3cr3t")
+    }
+
+    const VERSION: &str = "mysql  Ver 9.7.0 for Linux on x86_64 (Source distribution)\n";
+
+    #[test]
+    fn an_answer_names_the_server_and_who_it_sees() {
+        let out = format!("{VERSION}0C7A-AB\tpxc-0\trepl@198.18.0.11\n");
+        let (version, end) = end(&ended(0, &out, ""), &secret());
+        assert_eq!(version.as_deref(), Some("9.7.0"));
+        let wanted = ProbeEnd::Answered {
+            server_uuid: "0c7a-ab".into(),
+            hostname: "pxc-0".into(),
+            seen_as: "repl@198.18.0.11".into(),
+        };
+        assert_eq!(end, wanted);
+    }
+
+    #[test]
+    fn an_error_keeps_its_number_and_loses_warnings_and_secrets() {
+        let said = "mysql: [Warning] something\nERROR 2013 (HY000): Lost connection to MySQL server at 'waiting for initial \
+                    communication packet', system error: 110 s3cr3t\n";
+        let (_, end) = end(&ended(1, VERSION, said), &secret());
+        let ProbeEnd::Error { errno, text } = end else { panic!("an error expected") };
+        assert_eq!(errno, Some(2013));
+        assert!(text.starts_with("ERROR 2013") && text.ends_with("system error: 110 ***"), "{text}");
+        assert_eq!(super::end(&ended(127, "", ""), &secret()).1, ProbeEnd::NoClient);
+        let odd = super::end(&ended(7, VERSION, ""), &secret()).1;
+        assert_eq!(odd, ProbeEnd::Error { errno: None, text: "the client ended with 7".into() });
+    }
+
+    #[test]
+    fn each_tls_mode_is_asked_of_the_client_as_the_channel_has_it() {
+        let of = |tls: &Tls| options("h", 3306, tls, 8).join(" ");
+        assert!(of(&Tls::Disabled).contains("--ssl-mode=DISABLED --get-server-public-key"));
+        assert!(of(&Tls::Required).contains("--ssl-mode=REQUIRED --batch"));
+        let ca = "/ca.crt".to_owned();
+        assert!(of(&Tls::VerifyIdentity { ca }).contains("--ssl-mode=VERIFY_IDENTITY --ssl-ca=/ca.crt"));
+    }
+
+    #[test]
+    fn a_password_of_special_characters_is_one_quoted_line() {
+        let password = SecretString::from(r##"a#b"c\d'e f "##);
+        let file = option_file(Login { user: "repl", password: &password });
+        assert_eq!(file, "[client]\nuser=\"repl\"\npassword=\"a#b\\\"c\\\\d'e f \"\n");
+    }
+
+    #[test]
+    fn every_address_of_the_resolver_is_kept_once() {
+        let out = "240.0.0.7       STREAM a.global\n240.0.0.7       DGRAM\n240.0.0.7       RAW\n";
+        assert_eq!(resolved(out), ["240.0.0.7".parse::<IpAddr>().unwrap()]);
+    }
+}
