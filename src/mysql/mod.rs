@@ -1,3 +1,12 @@
 //! MySQL: the only user of `mysql_async`. Reads servers into facts and carries out the channel's statements.
 
+mod client;
+mod error;
+mod grants;
+mod observe;
+mod operate;
 mod statements;
+
+pub use client::{Server, Target};
+pub use error::MysqlError;
+pub use grants::{Grant, Role};

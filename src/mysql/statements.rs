@@ -16,7 +16,7 @@ macro_rules! statements {
             Statement { name: $file, file: include_str!(concat!("../../sql/", $file)) };)+
 
         #[cfg(test)]
-        const ALL: &[Statement] = &[$($constant,)+];
+        pub(crate) const ALL: &[Statement] = &[$($constant,)+];
     };
 }
 
@@ -46,6 +46,16 @@ impl Statement {
             rest = below;
         }
         rest.trim_end()
+    }
+
+    /// The privilege its header says it needs, as GRANT writes it: `RELOAD ON *.*`.
+    pub(crate) fn grant(self) -> Option<String> {
+        let needed = self.file.lines().find_map(|line| line.strip_prefix("-- Privileges: "))?;
+        match needed {
+            none if none.starts_with("none") => None,
+            on if on.contains(" ON ") => Some(on.to_owned()),
+            global => Some(format!("{global} ON *.*")),
+        }
     }
 
     /// The text with every `{name}` replaced by its value, which must be a literal already. Values are never searched

@@ -42,7 +42,7 @@ pub struct ServerFacts {
     pub clock: Timestamp,
     /// What the account may do that this link needs and what it lacks: privileges missing, as GRANT writes them.
     pub missing_privileges: Vec<String>,
-    /// Every channel, the group replication ones left out.
+    /// Every channel of a replica's member, the group replication ones left out; those of a source's member are not read.
     pub channels: Vec<ChannelFacts>,
 }
 

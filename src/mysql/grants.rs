@@ -1,0 +1,132 @@
+//! The least privileges each account of a link needs, and what an account lacks of them.
+
+/// What an account is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Reads the source's state. Settings and GTID sets are readable by every account, so logging in is enough.
+    SourceReader,
+    /// The account of the channel, on the source.
+    Replication,
+    /// Reads a replica's members and runs the channel's statements there.
+    ReplicaAdmin,
+}
+
+/// One privilege of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// The privilege, as GRANT writes it.
+    pub privilege: &'static str,
+    /// What it is granted on.
+    pub on: &'static str,
+    /// What it is needed for.
+    pub why: &'static str,
+}
+
+impl Grant {
+    /// `REPLICATION SLAVE ON *.*`.
+    pub fn phrase(&self) -> String {
+        format!("{} ON {}", self.privilege, self.on)
+    }
+}
+
+/// Where grants on everything are written.
+const GLOBAL: &str = "*.*";
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 3] = [Self::SourceReader, Self::Replication, Self::ReplicaAdmin];
+
+    /// What the role needs; nothing more is ever asked for.
+    pub fn grants(self) -> &'static [Grant] {
+        match self {
+            Self::SourceReader => &[],
+            Self::Replication => {
+                &[Grant { privilege: "REPLICATION SLAVE", on: GLOBAL, why: "the receiver reads the binary log" }]
+            }
+            Self::ReplicaAdmin => &[
+                Grant {
+                    privilege: "REPLICATION_SLAVE_ADMIN",
+                    on: GLOBAL,
+                    why: "CHANGE REPLICATION SOURCE, START REPLICA, STOP REPLICA",
+                },
+                Grant { privilege: "RELOAD", on: GLOBAL, why: "RESET REPLICA ALL, when the link is taken away" },
+                Grant { privilege: "SELECT", on: "performance_schema.*", why: "settings and states of the channels" },
+            ],
+        }
+    }
+
+    /// What of the role's global privileges the lines of `SHOW GRANTS` do not have. Privileges of active roles are among
+    /// those lines (seen on MySQL 9.7); those of a role that is granted but not active are not, and do not count.
+    /// Privileges on a schema are left out: they can be granted table by table, so only reading shows whether they do.
+    pub fn missing(self, shown: &[String]) -> Vec<String> {
+        let held: Vec<&str> = shown.iter().filter_map(|line| global_privileges(line)).flatten().collect();
+        self.grants()
+            .iter()
+            .filter(|grant| grant.on == GLOBAL && !held.iter().any(|held| implies(held, grant.privilege)))
+            .map(Grant::phrase)
+            .collect()
+    }
+}
+
+/// The privileges of a line that grants on everything.
+fn global_privileges(line: &str) -> Option<impl Iterator<Item = &str>> {
+    let (list, _) = line.strip_prefix("GRANT ")?.split_once(" ON *.* TO ")?;
+    Some(list.split(',').map(str::trim))
+}
+
+fn implies(held: &str, wanted: &str) -> bool {
+    let held = held.to_ascii_uppercase();
+    // The server still lets SUPER stand for the dynamic privilege it was split into.
+    held == wanted || held == "ALL PRIVILEGES" || (held == "SUPER" && wanted == "REPLICATION_SLAVE_ADMIN")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mysql::statements;
+
+    fn lines(text: &str) -> Vec<String> {
+        text.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn names_exactly_what_is_missing() {
+        // Printed by MySQL 9.7 for accounts made for the purpose.
+        let none = lines("GRANT USAGE ON *.* TO `roled`@`%`\nGRANT `dba`@`%` TO `roled`@`%`");
+        let role = lines(
+            "GRANT RELOAD ON *.* TO `roledef`@`%`\nGRANT REPLICATION_SLAVE_ADMIN ON *.* TO `roledef`@`%`\nGRANT `dba`@`%` TO `roledef`@`%`",
+        );
+        let replication = lines("GRANT REPLICATION SLAVE ON *.* TO `repl`@`%`");
+        let both = lines("GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO `repl`@`%`");
+        let admin = ["REPLICATION_SLAVE_ADMIN ON *.*", "RELOAD ON *.*"];
+        assert_eq!(Role::ReplicaAdmin.missing(&none), admin);
+        assert_eq!(Role::ReplicaAdmin.missing(&role), [""; 0]);
+        assert_eq!(Role::ReplicaAdmin.missing(&replication), admin);
+        assert_eq!(Role::Replication.missing(&replication), [""; 0]);
+        assert_eq!(Role::Replication.missing(&both), [""; 0]);
+        assert_eq!(Role::Replication.missing(&none), ["REPLICATION SLAVE ON *.*"]);
+        assert_eq!(Role::SourceReader.missing(&none), [""; 0]);
+    }
+
+    #[test]
+    fn a_grant_on_one_schema_is_no_grant_on_everything() {
+        let shown = lines("GRANT RELOAD, REPLICATION_SLAVE_ADMIN ON `d`.* TO `a`@`%`");
+        assert_eq!(Role::ReplicaAdmin.missing(&shown).len(), 2);
+    }
+
+    #[test]
+    fn wider_privileges_stand_for_the_ones_they_hold() {
+        assert_eq!(Role::ReplicaAdmin.missing(&lines("GRANT ALL PRIVILEGES ON *.* TO `root`@`%`")), [""; 0]);
+        assert_eq!(Role::ReplicaAdmin.missing(&lines("GRANT SUPER, RELOAD ON *.* TO `root`@`%`")), [""; 0]);
+    }
+
+    #[test]
+    fn the_admin_has_what_the_statements_need_and_nothing_else() {
+        let mut needed: Vec<String> = statements::ALL.iter().filter_map(|statement| statement.grant()).collect();
+        needed.sort();
+        needed.dedup();
+        let mut granted: Vec<String> = Role::ReplicaAdmin.grants().iter().map(Grant::phrase).collect();
+        granted.sort();
+        assert_eq!(granted, needed);
+    }
+}
