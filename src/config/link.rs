@@ -29,8 +29,8 @@ const LAG_CRITICAL: (&str, Duration) = ("5m", Duration::from_mins(5));
 /// In which cluster a Secret would be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum SecretsIn {
-    Reach,
-    NoCluster,
+    Cluster,
+    Nowhere,
 }
 
 impl Validator<'_> {
@@ -111,9 +111,9 @@ impl Validator<'_> {
     fn source(&mut self, base: &str, source: raw::Source) -> Option<SourceSpec> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         self.exactly_one(base, &["kubernetes", "endpoints"], "");
-        let mut secrets = SecretsIn::Reach;
+        let mut secrets = SecretsIn::Cluster;
         let location = if self.written(&key("endpoints")) {
-            secrets = SecretsIn::NoCluster;
+            secrets = SecretsIn::Nowhere;
             Some(self.endpoints(&key("endpoints"), source.endpoints.unwrap_or_default()))
         } else {
             source.kubernetes.and_then(|it| self.source_kubernetes(&key("kubernetes"), it))
@@ -210,7 +210,7 @@ impl Validator<'_> {
         let how = "write `account:` with `user` and `password` below it";
         let account = self
             .need(&key("account"), replica.account, how)
-            .and_then(|it| self.account(&key("account"), it, SecretsIn::Reach));
+            .and_then(|it| self.account(&key("account"), it, SecretsIn::Cluster));
         let (cluster, selector, container) = place?;
         Some(ReplicaSpec { cluster, selector, container, account: account? })
     }
@@ -251,7 +251,7 @@ impl Validator<'_> {
             SecretRef::File(self.path(&path))
         } else {
             let secret = password.secret?;
-            if secrets == SecretsIn::NoCluster {
+            if secrets == SecretsIn::Nowhere {
                 let fault = "cannot be read: with `endpoints` there is no cluster to read a Secret from";
                 self.fault(&key("secret"), fault, None, "write `{env: NAME}` or `{file: PATH}` instead");
             }
@@ -286,7 +286,7 @@ impl Validator<'_> {
         let how = "write `account:` with `user` and `password` below it";
         let account = self
             .need(&key("account"), raw.account, how)
-            .and_then(|it| self.account(&key("account"), it, SecretsIn::Reach));
+            .and_then(|it| self.account(&key("account"), it, SecretsIn::Cluster));
         let how = "leave `channel` out and it is called like the link";
         let channel = self.optional(&key("channel"), raw.channel, names::channel, how);
         if !self.written(&key("channel")) {

@@ -83,16 +83,17 @@ pub enum PasswordUse {
 /// [`Code::PasswordTooLong`] or [`Code::PasswordCharacters`].
 pub fn check(whose: &str, password: &SecretString, purpose: PasswordUse) -> Result<(), Problem> {
     let text = password.expose_secret();
-    let refused = |what: &str| {
-        Problem::new(Code::PasswordCharacters, format!("the password of {whose} holds {what}"))
-            .seen("such a character cannot be passed to every client and server unchanged")
-            .hint(Hint::text("choose a password without it, and change it at the server and where the file refers to"))
-    };
-    if text.contains('\0') {
-        return Err(refused("a NUL character"));
-    }
-    if text.contains(['\n', '\r']) {
-        return Err(refused("a line break"));
+    let unsent = text.char_indices().find_map(|(at, character)| match character {
+        '\0' => Some((at, "a NUL character")),
+        '\n' | '\r' => Some((at, "a line break")),
+        _ => None,
+    });
+    if let Some((at, what)) = unsent {
+        let message = format!("the password of {whose} holds {what}, which cannot be sent unchanged");
+        let hint = "write the secret again without it: `printf %s` ends without a line break, `echo` does not";
+        return Err(Problem::new(Code::PasswordCharacters, message)
+            .seen(format!("after {at} of its {} bytes", text.len()))
+            .hint(Hint::text(hint)));
     }
     if purpose == PasswordUse::Channel && text.len() > LONGEST_CHANNEL_PASSWORD {
         let message = format!(
