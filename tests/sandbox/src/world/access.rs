@@ -98,15 +98,14 @@ impl World {
 
     /// A client that may do everything.
     pub async fn client(&self, cluster: Cluster) -> Result<kube::Client, WorldError> {
-        let what = "make a client";
-        let wrong = |cause: String| WorldError::Manifest { name: "admin.kubeconfig".to_owned(), cause };
+        let wrong = |cause: String| WorldError::Kubeconfig { path: self.admin_kubeconfig(), cause };
         let config = Kubeconfig::read_from(self.admin_kubeconfig()).map_err(|error| wrong(error.to_string()))?;
         let options = KubeConfigOptions { context: Some(cluster.name().to_owned()), ..Default::default() };
         let mut config =
             kube::Config::from_custom_kubeconfig(config, &options).await.map_err(|error| wrong(error.to_string()))?;
         config.connect_timeout = Some(Duration::from_secs(5));
         kube::Client::try_from(config).map_err(|cause| WorldError::Api {
-            what: what.to_owned(),
+            what: "make a client".to_owned(),
             cluster: cluster.name(),
             cause: Box::new(cause),
         })
@@ -138,7 +137,7 @@ impl World {
     /// Runs a command in the namespaces of a cluster's first node, such as `iptables`.
     pub async fn node_exec(&self, cluster: Cluster, argv: &[&str]) -> Result<Output, WorldError> {
         let place = self.place(cluster, 0);
-        let init = Self::node(&place)?.init().ok_or_else(|| self.absent())?;
+        let init = Self::node(&place)?.init().ok_or_else(|| WorldError::NodeGone { node: place.name() })?;
         let task = Task::Run(Entry {
             init: init.pid,
             dir: place.dir.clone(),
@@ -251,10 +250,6 @@ impl World {
         node.ensure(daemon, argv, &self.record.env, cgroups).await
     }
 
-    fn absent(&self) -> WorldError {
-        WorldError::Absent { name: self.record.options.name.clone() }
-    }
-
     /// Lines for a shell's `eval`: [`World::environment`] as exports.
     pub fn exports(&self) -> String {
         self.environment().iter().fold(String::new(), |mut text, (name, value)| {
@@ -266,10 +261,7 @@ impl World {
 
     /// The end of a part's log.
     pub fn read_log(&self, part: &str) -> Result<String, WorldError> {
-        let path = self.log(part).ok_or_else(|| WorldError::Manifest {
-            name: part.to_owned(),
-            cause: "no part of this world has a log of that name; `cargo sandbox status` lists the parts".to_owned(),
-        })?;
+        let path = self.log(part).ok_or_else(|| WorldError::NoLog { part: part.to_owned() })?;
         files::read(&path)
     }
 }

@@ -154,7 +154,7 @@ fn document(entries: &[Entry]) -> Result<String, WorldError> {
         "current-context": entries.first().map(|entry| entry.cluster.name()),
     });
     serde_yaml::to_string(&config)
-        .map_err(|cause| WorldError::Manifest { name: "kubeconfig".to_owned(), cause: cause.to_string() })
+        .map_err(|cause| WorldError::Kubeconfig { path: "kubeconfig".into(), cause: cause.to_string() })
 }
 
 /// Writes the settings files of a node's daemons. `first` is the cluster's first node.

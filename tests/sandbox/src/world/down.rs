@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use super::layout::cgroup_prefix;
 use super::lock::lock;
 use super::wait::Wait;
-use super::{Record, WorldError, cgroup, files, network, process, world_dir};
+use super::{WorldError, cgroup, files, network, process, world_dir};
 use crate::cache::Cache;
 
 /// How long to wait for another process that raises or removes the same world.
@@ -47,10 +47,12 @@ pub(crate) async fn clear(dir: &Path, name: &str) -> Result<(), WorldError> {
         Some(init) => Err(format!("process {} still runs", init.pid)),
     })
     .await?;
-    // An unreadable record has nothing more to say; the processes are gone either way.
-    if let Ok(Some(record)) = files::read_json::<Record>(&dir.join("world.json")) {
-        cgroup::remove(&cgroup_prefix(record.index, name), END_DEADLINE).await?;
-        network::disconnect_host(record.index).await?;
+    // Read loosely: it may have been written by another version of this program.
+    let record = files::read_json::<serde_json::Value>(&dir.join("world.json")).ok().flatten();
+    let index = record.and_then(|record| u8::try_from(record.get("index")?.as_u64()?).ok());
+    if let Some(index) = index {
+        cgroup::remove(&cgroup_prefix(index, name), END_DEADLINE).await?;
+        network::disconnect_host(index).await?;
     }
     remove_dir(dir).await
 }

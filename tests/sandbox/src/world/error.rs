@@ -19,6 +19,29 @@ pub enum WorldError {
         /// The name asked for.
         name: String,
     },
+    /// What is asked for cannot be.
+    #[error("cannot raise such a world: {0}")]
+    Options(&'static str),
+    /// A node that is needed is gone.
+    #[error("the node {node} does not run; `cargo sandbox up` for its world restarts it")]
+    NodeGone {
+        /// The node's directory or name.
+        node: String,
+    },
+    /// No part of the world is called so, or it has not written anything.
+    #[error("no part {part:?} of this world has a log; `cargo sandbox status` lists the parts")]
+    NoLog {
+        /// The name given.
+        part: String,
+    },
+    /// A kubeconfig of the world is unusable.
+    #[error("could not use the kubeconfig {path}: {cause}; `cargo sandbox up` writes it anew")]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// A standing world cannot become what was asked for.
     #[error(
         "the world {name:?} stands with {has}, asked for was {wanted}; run `cargo sandbox down --name {name}` first"

@@ -63,7 +63,7 @@ impl Node {
     }
 
     fn running_init(&self) -> Result<Proc, WorldError> {
-        self.init().ok_or_else(|| WorldError::Absent { name: self.dir.display().to_string() })
+        self.init().ok_or_else(|| WorldError::NodeGone { node: self.dir.display().to_string() })
     }
 
     /// A file of the node as the host reaches it, also where the node's mounts hide it.

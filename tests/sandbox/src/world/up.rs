@@ -61,12 +61,11 @@ pub async fn up(prepared: &Prepared, options: &WorldOptions, progress: &Progress
 }
 
 fn check(options: &WorldOptions) -> Result<(), WorldError> {
-    let wrong = |what: &str| Err(WorldError::Manifest { name: "options".to_owned(), cause: what.to_owned() });
     if options.nodes == 0 || options.nodes > MAX_NODES {
-        return wrong("a cluster has 1 to 16 nodes");
+        return Err(WorldError::Options("a cluster has 1 to 16 nodes"));
     }
     if options.members == 0 || options.members > MAX_MEMBERS {
-        return wrong("a cluster has 1 to 9 MySQL members");
+        return Err(WorldError::Options("a cluster has 1 to 9 MySQL members"));
     }
     Ok(())
 }
@@ -208,7 +207,7 @@ async fn start_nodes(world: &World, places: Vec<Place>, images: &Path) -> Result
 }
 
 fn lost(node: &str) -> WorldError {
-    WorldError::Program { program: format!("the init of node {node}"), seen: "it ended at once".to_owned() }
+    WorldError::NodeGone { node: node.to_owned() }
 }
 
 async fn raise_cluster(
