@@ -259,10 +259,11 @@ impl World {
         })
     }
 
-    /// The end of a part's log.
+    /// A part's log.
     pub fn read_log(&self, part: &str) -> Result<String, WorldError> {
         let path = self.log(part).ok_or_else(|| WorldError::NoLog { part: part.to_owned() })?;
-        files::read(&path)
+        let bytes = std::fs::read(&path).while_doing(|| format!("read {}", path.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 }
 
