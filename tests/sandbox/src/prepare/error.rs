@@ -22,6 +22,9 @@ pub enum PrepareError {
     /// Worlds are running out of the cache that was to be emptied.
     #[error("the cache is in use by {}; run `cargo sandbox down --name {}` first", worlds.join(", "), worlds[0])]
     InUse { worlds: Vec<String> },
+    /// Another process has held the cache's lock for longer than any work on it takes.
+    #[error("another `cargo sandbox` has worked on the cache for {}; see what it does (`fuser .lock` there), or end it", took(*after))]
+    Busy { after: Duration },
     /// The cache's own files cannot be handled.
     #[error("cannot {what} `{}`: {source}", path.display())]
     Io { what: &'static str, path: PathBuf, source: io::Error },

