@@ -16,9 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::error::While;
 use super::layout::Place;
 use super::wait::Wait;
-use super::{
-    Account, CONTROL_PLANE, Cluster, NAMESPACE, NODE_DAEMONS, Node, World, WorldError, cgroup, control_plane, files,
-};
+use super::{Account, CONTROL_PLANE, Cluster, NAMESPACE, NODE_DAEMONS, Node, World, WorldError, cgroup, control_plane};
 use crate::reexec::{self, Entry, Task};
 
 /// Deadline for one command or query.
