@@ -196,7 +196,7 @@ impl Cause {
             .sql(server, "SHOW GLOBAL VARIABLES LIKE 'ssl\\_c%'"),
             Self::PublicKeyNeeded => Hint::text("use TLS: set `tls.mode` to `required` or stricter"),
             Self::PluginMissing => {
-                Hint::text("give the account the plugin `caching_sha2_password`").sql(server, show_account)
+                Hint::text("see that the account exists for the client's address and has the plugin `caching_sha2_password`").sql(server, show_account)
             }
             Self::NotReady => {
                 Hint::text("wait until the member is synced with its cluster").sql(server, "SHOW STATUS LIKE 'wsrep%'")

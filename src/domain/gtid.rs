@@ -226,7 +226,8 @@ impl FromStr for GtidSet {
     type Err = GtidParseError;
 
     /// Reads what the server prints and what people type: white space, upper case, any order, overlaps, a UUID more
-    /// than once, empty parts between commas.
+    /// than once, empty parts between commas. Stricter than the server in one thing: a UUID without numbers and an interval
+    /// that ends before it begins are errors here, while the server takes them for empty and prints neither (seen on 9.7).
     fn from_str(text: &str) -> Result<Self, GtidParseError> {
         let mut raw: BTreeMap<Tsid, Vec<(u64, u64)>> = BTreeMap::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {

@@ -44,8 +44,9 @@ pub enum MysqlError {
         /// The server's text.
         text: String,
     },
-    /// The server asks for an authentication plugin that the driver does not speak. It asks for one at random where the
-    /// account does not exist (seen on MySQL 9.7: `sha256_password`), so that nobody learns which accounts do.
+    /// The server asks for an authentication plugin that the driver does not speak. Where no
+    /// account of that name allows the client's address it asks for a made-up one (seen on MySQL 9.7: `sha256_password`),
+    /// so that nobody learns which accounts exist.
     #[error("{server} asks account `{user}` for authentication plugin `{plugin}`, which this tool does not speak")]
     Plugin {
         /// The server.
@@ -196,7 +197,10 @@ impl MysqlError {
                 vec![format!("server_uuid was {expected}"), format!("server_uuid is {seen}")]
             }
             Self::Plugin { .. } => {
-                vec!["a server answers like this for an account that does not exist, too".to_owned()]
+                vec![
+                    "a server answers like this, too, where it has no account of that name for this client's address"
+                        .to_owned(),
+                ]
             }
             Self::TimedOut { .. }
             | Self::Version { .. }
@@ -219,7 +223,6 @@ impl MysqlError {
                 let user = account.rsplit_once('@').map_or(account.as_str(), |(user, _)| user);
                 Cause::of(Some((*errno).into()), text).hint(server, user)
             }
-            // The hint of a plugin that is missing: make sure of the account, then give it one that every client speaks.
             Self::Plugin { server, user, .. } => Cause::PluginMissing.hint(server, user),
             Self::TimedOut { doing: CONNECT, .. } => Some(Hint::text(
                 "see whether the member's mysqld runs, is not overloaded and answers on its port, or give more time with `--timeout`",
