@@ -4,6 +4,7 @@
 //! [`world::up`] raises a world from it.
 
 pub mod cache;
+pub mod faults;
 pub mod host;
 pub mod prepare;
 pub mod progress;

@@ -16,7 +16,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::error::While;
 use super::layout::Place;
 use super::wait::Wait;
-use super::{Account, CONTROL_PLANE, Cluster, NAMESPACE, NODE_DAEMONS, Node, World, WorldError, cgroup, control_plane};
+use super::{
+    Account, CONTROL_PLANE, Cluster, NAMESPACE, NODE_DAEMONS, Node, World, WorldError, apply, cgroup, control_plane,
+};
 use crate::reexec::{self, Entry, Task};
 
 /// Deadline for one command or query.
@@ -130,6 +132,12 @@ impl World {
         let mut command = tokio::process::Command::new(self.record.bin_dir.join("kubectl"));
         command.args(args).env("KUBECONFIG", self.admin_kubeconfig()).stdin(Stdio::null()).kill_on_drop(true);
         finish(command).await.while_doing(|| format!("run kubectl {}", args.join(" ")))
+    }
+
+    /// Applies the objects of a YAML text as a user who may do everything.
+    pub async fn apply_yaml(&self, cluster: Cluster, yaml: &str) -> Result<(), WorldError> {
+        let objects = apply::parse("the manifest of a fault", yaml)?;
+        apply::apply(&self.client(cluster).await?, cluster, objects).await
     }
 
     /// Runs a command in the namespaces of a cluster's first node, such as `iptables`.

@@ -59,8 +59,7 @@ impl Node {
 
     /// The init, if it runs.
     pub(crate) fn init(&self) -> Option<Proc> {
-        // One that is ending has given up its namespaces long before its last child is gone.
-        self.lock().init.filter(|init| init.alive() && Path::new(&format!("/proc/{}/ns/net", init.pid)).exists())
+        self.lock().init.filter(Proc::alive)
     }
 
     fn running_init(&self) -> Result<Proc, WorldError> {

@@ -52,7 +52,8 @@ pub async fn up(prepared: &Prepared, options: &WorldOptions, progress: &Progress
         world.save()?;
         match Box::pin(raise(&world, prepared, progress)).await {
             Ok(()) => return Ok(world),
-            Err(_) if first && dying(&world).await => {}
+            // A killed node may still have looked alive: its end takes a moment.
+            Err(_) if first && damaged(&world)? => {}
             Err(error) => return Err(error),
         }
     }
@@ -67,17 +68,6 @@ fn check(options: &WorldOptions) -> Result<(), WorldError> {
         return Err(WorldError::Options("a cluster has 1 to 9 MySQL members"));
     }
     Ok(())
-}
-
-/// Whether a node turns out to be gone: one that was just killed looks alive for a moment.
-async fn dying(world: &World) -> bool {
-    let wait = Wait { what: "the end of a node".to_owned(), deadline: Duration::from_secs(2), look: "ps".to_owned() };
-    wait.until(async || match damaged(world) {
-        Ok(true) => Ok(()),
-        _ => Err("all nodes run".to_owned()),
-    })
-    .await
-    .is_ok()
 }
 
 /// Whether a node that was started is gone, or was never connected.
@@ -249,10 +239,6 @@ async fn raise_cluster(
 
     let put = async |name: &str, text: &str| apply::apply(&client, cluster, apply::parse(name, text)?).await;
     put("pxc", &mysql::before(&world.dir.join("mysql-pki"), cluster, &world.record.passwords)?).await?;
-    if nodes.len() > 1 {
-        // Else all members would go to the node that is there first.
-        nodes_ready(&client, cluster, nodes.len()).await?;
-    }
     if !cluster.injects() {
         put("mysql", &mysql::servers(cluster, options.members)).await?;
     }
