@@ -7,10 +7,12 @@
 pub mod cli;
 pub mod config;
 pub mod domain;
+pub mod error;
 pub mod k8s;
 pub mod mesh;
 pub mod mysql;
 pub mod report;
+pub mod shutdown;
 pub mod ui;
 pub mod wait;
 pub mod workflow;

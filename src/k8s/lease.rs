@@ -140,6 +140,19 @@ impl Held {
     /// # Errors
     /// Whatever a request can fail with; a Lease that somebody else has taken meanwhile is left alone and is no error.
     pub async fn release(self, deadline: Deadline) -> Result<(), K8sError> {
+        let created = self.created;
+        self.give_back(created, deadline).await
+    }
+
+    /// Deletes the Lease, whoever made it; the end of a link.
+    ///
+    /// # Errors
+    /// As [`Held::release`].
+    pub async fn delete(self, deadline: Deadline) -> Result<(), K8sError> {
+        self.give_back(true, deadline).await
+    }
+
+    async fn give_back(self, delete: bool, deadline: Deadline) -> Result<(), K8sError> {
         self.renewal.abort();
         // A renewal may have been under way, so the version is read anew; the holder says whether it is still ours.
         let Some(lease) = get(&self.cluster, &self.name, deadline).await? else { return Ok(()) };
@@ -147,7 +160,7 @@ impl Held {
         if lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_ref()) != Some(&mine) {
             return Ok(());
         }
-        let given = if self.created {
+        let given = if delete {
             let api: Api<Lease> = Api::namespaced(self.cluster.client(), self.cluster.namespace());
             let unchanged = DeleteParams::default()
                 .preconditions(Preconditions { uid: lease.uid(), resource_version: lease.resource_version() });

@@ -1,1 +1,14 @@
-//! (workflow)
+//! What a command does with a link: gather, judge, plan, execute. Tells events; knows no terminal.
+
+mod gather;
+mod prove;
+mod session;
+pub mod setup;
+mod sides;
+mod start;
+pub mod teardown;
+mod undo;
+pub mod verify;
+pub mod watch;
+
+pub use session::{Events, Session};

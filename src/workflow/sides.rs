@@ -1,0 +1,179 @@
+//! Both ends of a link, reached side by side: clusters, secrets, and servers behind port-forwards.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use super::session::Session;
+use crate::{
+    config::secret::{self, PasswordUse},
+    domain::{
+        check::Side,
+        code::Code,
+        facts::ServerFacts,
+        problem::Problem,
+        spec::{Account, ClusterRef, SecretRef, SourceLocation},
+    },
+    k8s::{
+        Cluster,
+        forward::{Forward, forward},
+        secrets,
+    },
+    mysql::{Role, Server, Target},
+    wait::Deadline,
+};
+
+/// A cluster that answers at all does so well within this; a hanging one must not eat the time of the good one.
+const CLUSTER: Duration = Duration::from_secs(10);
+/// The same for a server, its login and one look at it.
+pub(super) const SERVER: Duration = Duration::from_secs(10);
+/// The port of mysqld inside a member's pod.
+const MYSQL_PORT: u16 = 3306;
+/// What messages call the channel's account.
+const REPLICATION: &str = "the replication account";
+
+/// Both ends, each reached or not.
+pub(crate) struct Sides {
+    /// The source's cluster; `None` where the configuration gives endpoints only.
+    pub(super) source: Option<Result<Cluster, Problem>>,
+    /// The replica's cluster.
+    pub(super) replica: Result<Cluster, Problem>,
+    /// The account that reads the source, with its password.
+    source_login: Login,
+    /// The account that reads and configures the replica.
+    replica_login: Login,
+    /// The account the channel logs in with.
+    replication_login: Login,
+}
+
+/// An account and its password, or why the password cannot be had.
+struct Login {
+    user: String,
+    role: Role,
+    password: Result<SecretString, Problem>,
+}
+
+/// A session on a member's server; the port-forward lives as long as it does.
+pub(crate) struct Live {
+    pub(super) server: Server,
+    role: Role,
+    _forward: Forward,
+}
+
+impl Live {
+    /// Everything of the server that its account's role may see.
+    pub(super) async fn observe(&mut self, deadline: Deadline) -> Result<ServerFacts, Problem> {
+        Ok(self.server.observe(self.role, deadline.at_most(SERVER)).await?)
+    }
+}
+
+impl Sides {
+    /// Connects to both clusters and reads the three passwords, all side by side.
+    pub(crate) async fn connect(session: &Session) -> Self {
+        let spec = &session.spec;
+        let source_cluster = match &spec.source.location {
+            SourceLocation::Kubernetes { cluster, .. } => Some(cluster),
+            SourceLocation::Endpoints(_) => None,
+        };
+        let (source, replica) = tokio::join!(
+            async {
+                match source_cluster {
+                    Some(cluster) => Some(reach(session, cluster).await),
+                    None => None,
+                }
+            },
+            reach(session, &spec.replica.cluster),
+        );
+        let source_account = spec.source.account.as_ref().unwrap_or(&spec.replication.account);
+        // Without an account of its own the source is read by the replication account, whose secret is on the replica's side.
+        let source_home = if spec.source.account.is_some() { source.as_ref() } else { Some(&replica) };
+        let source_role = if spec.source.account.is_some() { Role::SourceReader } else { Role::Replication };
+        let (source_login, replica_login, replication_login) = tokio::join!(
+            login(session, source_role, source_account, source_home),
+            login(session, Role::ReplicaAdmin, &spec.replica.account, Some(&replica)),
+            login(session, Role::Replication, &spec.replication.account, Some(&replica)),
+        );
+        Self { source, replica, source_login, replica_login, replication_login }
+    }
+
+    /// The cluster of a side.
+    ///
+    /// # Errors
+    /// Why it was not reached.
+    pub(super) fn cluster(&self, side: Side) -> Result<&Cluster, Problem> {
+        let reached = match side {
+            Side::Source => self.source.as_ref().unwrap_or(&self.replica),
+            Side::Replica => &self.replica,
+        };
+        reached.as_ref().map_err(Clone::clone)
+    }
+
+    /// The password of the replication account.
+    ///
+    /// # Errors
+    /// Why it cannot be had, or cannot be used for a channel.
+    pub(super) fn replication_password(&self) -> Result<&SecretString, Problem> {
+        let password = self.replication_login.password.as_ref().map_err(Clone::clone)?;
+        secret::check(REPLICATION, password, PasswordUse::Channel)?;
+        Ok(password)
+    }
+
+    /// Opens a session on the server of a member, through a port-forward to its pod.
+    ///
+    /// # Errors
+    /// The cluster, the password or the server, whichever fails first.
+    pub(super) async fn open(&self, side: Side, pod: &str, deadline: Deadline) -> Result<Live, Problem> {
+        let login = match side {
+            Side::Source => &self.source_login,
+            Side::Replica => &self.replica_login,
+        };
+        let password = login.password.as_ref().map_err(Clone::clone)?;
+        let deadline = deadline.at_most(SERVER);
+        let forward = forward(self.cluster(side)?, pod, MYSQL_PORT, deadline).await?;
+        let address = forward.address();
+        let target = Target { name: format!("{side} {pod}"), host: address.ip().to_string(), port: address.port() };
+        match Server::connect(&target, &login.user, password, deadline).await {
+            Ok(server) => Ok(Live { server, role: login.role, _forward: forward }),
+            // The client only sees its connection end; the kubelet says why.
+            Err(error) => {
+                let problem = Problem::from(error);
+                Err(match forward.failure() {
+                    Some(failure) => problem.seen(format!("port-forward to {pod}:{MYSQL_PORT}: {failure}")),
+                    None => problem,
+                })
+            }
+        }
+    }
+}
+
+async fn reach(session: &Session, cluster: &ClusterRef) -> Result<Cluster, Problem> {
+    Cluster::connect(cluster, session.kubeconfig.as_deref(), session.deadline.at_most(CLUSTER))
+        .await
+        .map_err(Into::into)
+}
+
+async fn login(session: &Session, role: Role, account: &Account, home: Option<&Result<Cluster, Problem>>) -> Login {
+    let whose = match role {
+        Role::SourceReader => "the source's account",
+        Role::ReplicaAdmin => "the replica's account",
+        Role::Replication => REPLICATION,
+    };
+    let password = match (&account.password, home) {
+        (SecretRef::Secret { name, key }, Some(Ok(cluster))) => {
+            secrets::read(cluster, name, key, session.deadline.at_most(CLUSTER)).await.map_err(Into::into)
+        }
+        (SecretRef::Secret { .. }, Some(Err(problem))) => Err(problem.clone()),
+        (SecretRef::Secret { .. }, None) => Err(elsewhere(&account.password)),
+        (reference, _) => secret::read_local(whose, reference)
+            .and_then(|password| password.ok_or_else(|| elsewhere(&account.password))),
+    };
+    let password = password.and_then(|password| {
+        secret::check(whose, &password, PasswordUse::Login)?;
+        Ok(password)
+    });
+    Login { user: account.user.clone(), role, password }
+}
+
+fn elsewhere(reference: &SecretRef) -> Problem {
+    Problem::new(Code::SecretUnreadable, format!("{reference} cannot be read: its side has no cluster"))
+}

@@ -1,0 +1,255 @@
+//! Watching a link: its state now, samples of it, and waiting until a fresh one has settled.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use tokio::time::Instant;
+
+use super::{gather, session::Session, sides::Sides};
+use crate::{
+    domain::{
+        code::Code,
+        desired,
+        errno::Cause,
+        event::Event,
+        facts::{ChannelFacts, Facts, MemberFacts, PathFacts, ServerFacts, ThreadError},
+        hint::Hint,
+        lag::{self, Mark},
+        problem::Problem,
+        status::{Lag, LinkState, LinkStatus, StatusError},
+    },
+    error::Failure,
+    wait::Deadline,
+};
+
+/// Between two looks while something is waited for.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long a link that has just started may take until its missing count is known to shrink.
+const SETTLING: Duration = Duration::from_secs(5);
+/// Marks kept for the lower bound of the lag.
+const MARKS: usize = 512;
+
+/// A link that is looked at again and again; remembers what the source had executed before.
+pub struct Watch {
+    session: Session,
+    sides: Sides,
+    marks: Vec<Mark>,
+}
+
+/// One look.
+#[derive(Debug)]
+pub struct Seen {
+    /// What was seen.
+    pub facts: Facts,
+    /// What it means; one entry a member that has the channel, or one for the link.
+    pub statuses: Vec<LinkStatus>,
+}
+
+impl Watch {
+    /// Connects to both sides.
+    pub async fn begin(session: Session) -> Self {
+        let sides = Sides::connect(&session).await;
+        Self { session, sides, marks: Vec::new() }
+    }
+
+    /// Looks once. `session` of a watch has the deadline of the whole command; a look has its own, shorter ones.
+    pub async fn look(&mut self) -> Seen {
+        let facts = gather::facts(&self.session, &self.sides).await;
+        let statuses = statuses(&self.session, &facts, &self.marks);
+        self.remember(&facts);
+        Seen { facts, statuses }
+    }
+
+    /// Gives the next looks a deadline of their own.
+    pub fn renew(&mut self, deadline: Deadline) {
+        self.session.deadline = deadline;
+    }
+
+    fn remember(&mut self, facts: &Facts) {
+        let Some(executed) = lag::source_executed(facts) else { return };
+        let Some(at) = carrier(&self.session, facts).map(|(_, server, _)| server.clock) else { return };
+        if self.marks.len() == MARKS {
+            self.marks.remove(0);
+        }
+        self.marks.push(Mark { at, executed });
+    }
+}
+
+/// The states of several links, side by side.
+pub async fn states(sessions: Vec<Session>) -> Vec<Seen> {
+    join_all(sessions.into_iter().map(|session| async move { Watch::begin(session).await.look().await })).await
+}
+
+/// Looks until a started link has settled: at once when nothing is missing, else after a few looks, with an estimate of the
+/// time left. With `until_caught_up` it goes on until nothing is missing.
+///
+/// # Errors
+/// `TimedOut` when the deadline comes first.
+pub(super) async fn settled(
+    session: &Session,
+    sides: &Sides,
+    paths: Vec<PathFacts>,
+    until_caught_up: bool,
+) -> Result<(Facts, LinkStatus), Failure> {
+    let what = if until_caught_up { "nothing is missing on the replica" } else { "rows arrive" };
+    session.events.tell(Event::Started { what: what.to_owned() });
+    let begun = Instant::now();
+    let mut first: Option<(Instant, u128)> = None;
+    let mut marks = Vec::new();
+    loop {
+        let mut facts = gather::facts(session, sides).await;
+        facts.paths.clone_from(&paths);
+        let status = statuses(session, &facts, &marks).into_iter().next();
+        let status = status.unwrap_or_else(|| unknown(session, None, LinkState::Unknown));
+        if let (Some(executed), Some((_, server, _))) = (lag::source_executed(&facts), carrier(session, &facts)) {
+            marks.push(Mark { at: server.clock, executed });
+        }
+        let left = status.missing.map(|missing| {
+            let (at, before) = *first.get_or_insert((Instant::now(), missing));
+            estimate(before, missing, at.elapsed())
+        });
+        let seen = told(&status, left.flatten());
+        let caught_up = status.missing == Some(0) && status.state == LinkState::Replicating;
+        let broken = matches!(status.state, LinkState::Broken | LinkState::Stopped | LinkState::NotConfigured);
+        let enough = !until_caught_up && begun.elapsed() >= SETTLING;
+        if caught_up || broken || enough {
+            session.events.tell(Event::Done {
+                what: what.to_owned(),
+                seen,
+                took_seconds: begun.elapsed().as_secs_f64(),
+            });
+            return Ok((facts, status));
+        }
+        if session.deadline.left().is_zero() {
+            let problem = Problem::new(Code::TimedOut, "the replica runs but has not caught up in time")
+                .seen(seen)
+                .hint(Hint::run("watch it", ["pxc-link", "monitor", "--source", &session.spec.name]));
+            return Err(problem.into());
+        }
+        session.events.tell(Event::Waiting {
+            what: what.to_owned(),
+            seen,
+            elapsed_seconds: begun.elapsed().as_secs_f64(),
+            deadline_seconds: session.deadline.span().as_secs_f64(),
+        });
+        session
+            .interruptible("while rows were waited for", tokio::time::sleep(EVERY.min(session.deadline.left())))
+            .await?;
+    }
+}
+
+/// Seconds until nothing is missing at the rate seen so far; `None` while it does not shrink.
+fn estimate(before: u128, now: u128, over: Duration) -> Option<f64> {
+    let gained = before.checked_sub(now).filter(|gained| *gained > 0)?;
+    #[expect(clippy::cast_precision_loss, reason = "an estimate in seconds")]
+    let (gained, now) = (gained as f64, now as f64);
+    Some(now / gained * over.as_secs_f64())
+}
+
+fn told(status: &LinkStatus, left: Option<f64>) -> String {
+    match (status.missing, left) {
+        (Some(0), _) => "0 transactions missing".to_owned(),
+        (Some(missing), Some(seconds)) => format!("{missing} transactions missing, about {seconds:.0} s left"),
+        (Some(missing), None) => format!("{missing} transactions missing, time left not known yet"),
+        (None, _) => "what is missing cannot be told: the source was not read".to_owned(),
+    }
+}
+
+/// The member that carries the channel, with its server and the channel.
+fn carrier<'a>(session: &Session, facts: &'a Facts) -> Option<(&'a MemberFacts, &'a ServerFacts, &'a ChannelFacts)> {
+    let member = desired::carriers(&session.spec, facts).into_iter().next()?;
+    let server = member.server.got()?;
+    let name = &session.spec.replication.channel;
+    let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?;
+    Some((member, server, channel))
+}
+
+fn statuses(session: &Session, facts: &Facts, marks: &[Mark]) -> Vec<LinkStatus> {
+    let carriers = desired::carriers(&session.spec, facts);
+    if !carriers.is_empty() {
+        return carriers.into_iter().map(|member| of_member(session, facts, member, marks)).collect();
+    }
+    let unread = match &facts.replica.members {
+        crate::domain::problem::Fetched::Failed(problem) => Some((None, problem)),
+        crate::domain::problem::Fetched::Got(members) => {
+            members.iter().find_map(|member| Some((Some(member.pod.name.clone()), member.server.failed()?)))
+        }
+    };
+    vec![match unread {
+        Some((member, problem)) => LinkStatus {
+            error: Some(StatusError { code: Some(problem.code), errno: 0, text: problem.message.clone() }),
+            ..unknown(session, member, LinkState::Unknown)
+        },
+        None => unknown(session, None, LinkState::NotConfigured),
+    }]
+}
+
+fn unknown(session: &Session, member: Option<String>, state: LinkState) -> LinkStatus {
+    LinkStatus {
+        link: session.spec.name.clone(),
+        member,
+        state,
+        lag: Lag::Unknown,
+        missing: None,
+        receiver: None,
+        applier: None,
+        source_uuid: None,
+        source_member: None,
+        error: None,
+    }
+}
+
+fn of_member(session: &Session, facts: &Facts, member: &MemberFacts, marks: &[Mark]) -> LinkStatus {
+    let name = &session.spec.replication.channel;
+    let base = unknown(session, Some(member.pod.name.clone()), LinkState::Unknown);
+    let found = member.server.got().and_then(|server| {
+        Some((server, server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?))
+    });
+    let Some((server, channel)) = found else { return base };
+    let executed = lag::source_executed(facts);
+    let missing = executed.as_ref().map(|source| lag::missing(source, server).count());
+    let source_member = facts.source.members.got().into_iter().flatten().find(|source| {
+        source.server.got().is_some_and(|server| Some(&server.server_uuid) == channel.source_uuid.as_ref())
+    });
+    let stranger = executed.is_some() && channel.source_uuid.is_some() && source_member.is_none();
+    let error = channel.receiver.error.as_ref().or(channel.applier.error.as_ref());
+    let state = if (channel.receiver.is_off() || channel.applier.is_off()) && error.is_some() || stranger {
+        LinkState::Broken
+    } else if channel.receiver.is_off() || channel.applier.is_off() {
+        LinkState::Stopped
+    } else if !channel.receiver.is_on() {
+        LinkState::Connecting
+    } else if missing.is_some_and(|missing| missing > 0) {
+        LinkState::CatchingUp
+    } else {
+        LinkState::Replicating
+    };
+    LinkStatus {
+        state,
+        lag: lag::lag(server, channel, executed.as_ref(), marks),
+        missing,
+        receiver: Some(channel.receiver.state.clone()),
+        applier: Some(channel.applier.state.clone()),
+        source_uuid: channel.source_uuid.clone(),
+        source_member: source_member.map(|source| source.pod.name.clone()),
+        error: error.map(worded),
+        ..base
+    }
+}
+
+fn worded(error: &ThreadError) -> StatusError {
+    let code = Cause::of(Some(error.errno), &error.text).receiver_code();
+    StatusError { code, errno: error.errno, text: error.text.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_left_is_told_only_while_the_count_shrinks() {
+        assert_eq!(estimate(100, 50, Duration::from_secs(2)), Some(2.0));
+        assert_eq!(estimate(100, 100, Duration::from_secs(2)), None);
+        assert_eq!(estimate(100, 120, Duration::from_secs(2)), None);
+    }
+}
