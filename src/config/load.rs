@@ -97,6 +97,15 @@ pub fn load(flag: Option<&Path>) -> Result<Config, Vec<Problem>> {
     read(&text, &file, chosen_by, &folders)
 }
 
+/// Whether a text would load as the file at `file`.
+///
+/// # Errors
+/// As [`load`].
+pub fn check(text: &str, file: &Path) -> Result<(), Vec<Problem>> {
+    let folders = Folders { base: file.parent().unwrap_or(Path::new("")).to_owned(), home: etcetera::home_dir().ok() };
+    read(text, file, ChosenBy::Flag, &folders).map(drop)
+}
+
 fn locate(
     flag: Option<&Path>,
     variable: Option<OsString>,

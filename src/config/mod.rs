@@ -15,6 +15,6 @@ mod structure;
 mod tree;
 mod validate;
 
-pub use load::{Config, FILE_NAME, FILE_VARIABLE, load};
+pub use load::{Config, FILE_NAME, FILE_VARIABLE, check, load};
 pub use manifest::to_yaml;
 pub use schema::schema;

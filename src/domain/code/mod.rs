@@ -73,6 +73,8 @@ codes! {
     PasswordCharacters 111 Configuration "a password holds a character that cannot be sent" [];
     NotApproved 112 Usage "changes were not agreed to" [];
     OutputUnwritable 113 Unexpected "a file cannot be written" [];
+    NoSuchCode 114 Usage "no such code" [];
+    FactsUnreadable 115 Configuration "a file of facts cannot be read" [];
 
     NoSuchContext 201 Configuration "no such kube context" [];
     ApiUnreachable 202 Unreachable "the Kubernetes API cannot be reached" [];

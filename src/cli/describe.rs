@@ -1,0 +1,113 @@
+//! Commands that touch no cluster: init, config, explain, version.
+
+use std::{path::Path, process::ExitCode};
+
+use serde::Serialize;
+
+use super::{
+    Context, Ended,
+    args::{ConfigArgs, ExplainArgs, FormatArgs, InitArgs},
+    output::Output,
+};
+use crate::{
+    config::{
+        self, FILE_NAME,
+        init::{AccountDraft, Draft, ReplicaDraft, SourceDraft},
+    },
+    domain::{
+        code::{self, Code},
+        hint::Hint,
+        problem::Problem,
+        spec::{SecretRef, Tls},
+    },
+    error::Failure,
+    report::explain as explained,
+};
+
+/// `pxc-link init`
+pub(super) fn init(context: &Context, args: &InitArgs) -> Ended {
+    let account = |user: &str, variable: &str| AccountDraft {
+        user: user.to_owned(),
+        password: SecretRef::Env(variable.to_owned()),
+    };
+    let draft = Draft {
+        name: args.name.clone(),
+        source: SourceDraft {
+            context: args.source_context.clone(),
+            namespace: args.namespace.clone(),
+            service: args.service.clone(),
+            account: Some(account(&args.source_user, "PXC_SOURCE_PASSWORD")),
+        },
+        replica: ReplicaDraft {
+            context: args.replica_context.clone(),
+            namespace: args.namespace.clone(),
+            selector: args.selector.clone(),
+            container: args.container.clone(),
+            account: account(&args.replica_user, "PXC_REPLICA_PASSWORD"),
+        },
+        replication: account(&args.replication_user, "PXC_REPLICATION_PASSWORD"),
+        tls: Tls::VerifyIdentity { ca: args.ca.clone() },
+    };
+    let text = config::init::render(&draft);
+    // What is written must be readable: a bad name or path is found now and not by the next command.
+    let path = context.global.config.as_deref().unwrap_or(Path::new(FILE_NAME));
+    config::check(&text, path).map_err(Failure::of)?;
+    if args.stdout {
+        context.printer.out(&text)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    config::init::write(path, &text)?;
+    context.printer.note(&format!(
+        "wrote {}; set PXC_SOURCE_PASSWORD, PXC_REPLICA_PASSWORD and PXC_REPLICATION_PASSWORD, then run `pxc-link setup --source {} --dry-run`",
+        path.display(),
+        args.name
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `pxc-link config`
+pub(super) fn config(context: &Context, args: &ConfigArgs) -> Ended {
+    let output = Output { printer: context.printer.clone(), format: args.format.output };
+    if args.schema {
+        let schema = config::schema();
+        output.result(|| format!("{schema:#}"), &schema)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let config = context.config()?;
+    output.result(|| config.view.to_string(), &config.view)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `pxc-link explain`
+pub(super) fn explain(context: &Context, args: &ExplainArgs) -> Ended {
+    let theme = context.printer.out_theme();
+    let text = match &args.code {
+        Some(code) if !args.list => {
+            let code: Code = code.parse().map_err(|error: code::UnknownCode| {
+                Problem::new(Code::NoSuchCode, error.to_string())
+                    .hint(Hint::run("list every code", ["pxc-link", "explain", "--list"]))
+            })?;
+            explained::explain(code, theme)
+        }
+        _ => explained::list(theme),
+    };
+    context.printer.out(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Name and version, as a document.
+#[derive(Serialize)]
+struct Version {
+    schema: &'static str,
+    name: &'static str,
+    version: &'static str,
+}
+
+/// `pxc-link version`
+pub(super) fn version(context: &Context, format: &FormatArgs) -> Ended {
+    let output = Output { printer: context.printer.clone(), format: format.output };
+    let version =
+        Version { schema: "pxc-link.io/version/v1", name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+    output.result(|| format!("{} {}", version.name, version.version), &version)?;
+    Ok(ExitCode::SUCCESS)
+}

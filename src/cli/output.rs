@@ -1,0 +1,58 @@
+//! Results and failures in the form that was asked for.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::args::Format;
+use crate::{
+    config,
+    domain::{check::Change, code::Code, problem::Problem},
+    error::Failure,
+    report::{json, problem},
+    ui::printer::Printer,
+};
+
+/// Where results go, and their form.
+pub(super) struct Output {
+    pub(super) printer: Printer,
+    pub(super) format: Format,
+}
+
+impl Output {
+    /// One document: as text for people, or as JSON or YAML of its own shape.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub(super) fn result(&self, text: impl FnOnce() -> String, document: &impl Serialize) -> Result<(), Problem> {
+        let text = match self.format {
+            Format::Text => text(),
+            Format::Yaml => config::to_yaml(document),
+            Format::Json => json::text(document).map_err(|error| {
+                Problem::new(Code::Internal, "the result cannot be written as JSON").seen(error.to_string())
+            })?,
+        };
+        self.printer.out(&text)
+    }
+
+    /// Shows a failure: to people on standard error, as a document on standard output too. Gives its exit code.
+    pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
+        let mut text = problem::problems(&failure.problems, self.printer.err_theme());
+        for (what, changes) in [("taken back", &failure.taken_back), ("left standing", &failure.stands)] {
+            if !changes.is_empty() {
+                text.push_str(&format_changes(what, changes));
+            }
+        }
+        self.printer.error(&text);
+        if self.format != Format::Text {
+            // Standard output is the only other channel: where it cannot be written, the text above has been.
+            let _ = self.result(String::new, &json::ErrorDto::from(failure.problems.as_slice()));
+        }
+        super::exit(failure.exit())
+    }
+}
+
+fn format_changes(what: &str, changes: &[Change]) -> String {
+    let targets: Vec<&str> = changes.iter().map(|change| change.target.as_str()).collect();
+    format!("{what}: {}\n", targets.join(", "))
+}

@@ -1,0 +1,207 @@
+//! Reading commands: verify, status, monitor.
+
+use std::{fs, process::ExitCode, time::Duration};
+
+use jiff::Timestamp;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::{
+    Context, Ended, READING,
+    args::{MonitorArgs, SomeLinks, StatusArgs, VerifyArgs},
+    exit,
+    output::Output,
+};
+use crate::{
+    domain::{
+        check::{Outcome, Report},
+        code::{Code, Exit},
+        facts::Facts,
+        gtid::GtidSet,
+        problem::Problem,
+        spec::LinkSpec,
+        status::{Lag, LinkState, LinkStatus, Sample},
+    },
+    error::Failure,
+    report::{json, status as shown, text},
+    wait::Deadline,
+    workflow::{verify as verifying, watch},
+};
+
+/// The links a reading command was asked for.
+fn chosen(context: &Context, links: &SomeLinks) -> Result<Vec<LinkSpec>, Failure> {
+    let config = context.config()?;
+    if links.all {
+        return Ok(config.links);
+    }
+    if links.source.is_empty() {
+        return Ok(vec![config.link(None)?.clone()]);
+    }
+    Ok(links.source.iter().map(|name| config.link(Some(name)).cloned()).collect::<Result<_, _>>()?)
+}
+
+/// `pxc-link verify`
+pub(super) async fn verify(context: &Context, args: VerifyArgs) -> Ended {
+    let links = chosen(context, &args.links)?;
+    let output = Output { printer: context.printer.clone(), format: args.format.output };
+    let (events, deadline) = (context.events(), context.deadline(READING));
+    let mut reports = Vec::new();
+    for spec in &links {
+        let facts = match &args.facts {
+            Some(file) => read_facts(file)?,
+            None => {
+                let session = context.session(spec, deadline, &events);
+                session.interruptible("while the link was verified", verifying::facts(&session)).await?
+            }
+        };
+        if let Some(file) = &args.save {
+            save_facts(file, &facts)?;
+        }
+        reports.push(verifying::report(spec, &facts));
+    }
+    let detail = if context.global.verbose > 0 { text::Detail::Full } else { text::Detail::Brief };
+    let documents: Vec<json::ReportDto> = reports.iter().map(Into::into).collect();
+    let theme = context.printer.out_theme();
+    let lines = || reports.iter().map(|report| text::report(report, detail, theme)).collect::<Vec<_>>().join("\n");
+    match documents.as_slice() {
+        [one] => output.result(lines, one)?,
+        all => output.result(lines, &all)?,
+    }
+    let worst = reports.iter().map(|report| verdict(report, args.strict)).max_by_key(|exit| *exit as u8);
+    Ok(worst.map_or(
+        ExitCode::SUCCESS,
+        |worst| if worst as u8 == 0 { ExitCode::SUCCESS } else { ExitCode::from(worst as u8) },
+    ))
+}
+
+/// How bad a report is, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Good = 0,
+    Bad = Exit::Checks as isize,
+    Unreached = Exit::Unreachable as isize,
+}
+
+fn verdict(report: &Report, strict: bool) -> Verdict {
+    let any = |wanted: fn(&Outcome) -> bool| report.checks.iter().any(|check| wanted(&check.outcome));
+    if any(|outcome| matches!(outcome, Outcome::Failed(_)))
+        || strict && any(|outcome| matches!(outcome, Outcome::Warned(_)))
+    {
+        Verdict::Bad
+    } else if any(|outcome| matches!(outcome, Outcome::Unknown(_))) {
+        Verdict::Unreached
+    } else {
+        Verdict::Good
+    }
+}
+
+fn read_facts(file: &std::path::Path) -> Result<Facts, Problem> {
+    let wrong = |seen: String| {
+        Problem::new(Code::FactsUnreadable, format!("the facts in `{}` cannot be read", file.display())).seen(seen)
+    };
+    let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
+}
+
+fn save_facts(file: &std::path::Path, facts: &Facts) -> Result<(), Problem> {
+    let wrong = |seen: String| {
+        Problem::new(Code::OutputUnwritable, format!("the facts cannot be written to `{}`", file.display())).seen(seen)
+    };
+    let text = serde_json::to_string_pretty(facts).map_err(|error| wrong(error.to_string()))?;
+    fs::write(file, text + "\n").map_err(|error| wrong(error.to_string()))
+}
+
+/// `pxc-link status`
+pub(super) async fn status(context: &Context, args: StatusArgs) -> Ended {
+    let links = chosen(context, &args.links)?;
+    let output = Output { printer: context.printer.clone(), format: args.format.output };
+    let (events, deadline) = (context.events(), context.deadline(READING));
+    let sessions: Vec<_> = links.iter().map(|spec| context.session(spec, deadline, &events)).collect();
+    let Some(first) = sessions.first().cloned() else { return Ok(ExitCode::SUCCESS) };
+    let seen = first.interruptible("while links were looked at", watch::states(sessions)).await?;
+    let statuses: Vec<LinkStatus> = seen.into_iter().flat_map(|seen| seen.statuses).collect();
+    let document = json::StatusesDto::new(Timestamp::now(), &statuses);
+    output.result(|| shown::table(&statuses, context.printer.out_theme()), &document)?;
+    let worst = statuses.iter().map(|status| state_exit(status.state)).max_by_key(|exit| *exit as u8);
+    Ok(worst.map_or(ExitCode::SUCCESS, |worst| ExitCode::from(worst as u8)))
+}
+
+fn state_exit(state: LinkState) -> Verdict {
+    match state {
+        LinkState::Replicating | LinkState::CatchingUp => Verdict::Good,
+        LinkState::Connecting | LinkState::Stopped | LinkState::Broken | LinkState::NotConfigured => Verdict::Bad,
+        LinkState::Unknown => Verdict::Unreached,
+    }
+}
+
+/// `pxc-link monitor`
+pub(super) async fn monitor(context: &Context, args: MonitorArgs) -> Ended {
+    let config = context.config()?;
+    let spec = config.link(args.link.source.as_deref())?;
+    let events = context.events();
+    // Without a --timeout it goes on until it is told to stop.
+    let deadline = context.global.timeout.map(|span| Deadline::after(span.0));
+    let mut last: Option<(Instant, GtidSet)> = None;
+    let mut ticks = tokio::time::interval(args.interval.0);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let session = context.session(spec, deadline.unwrap_or(Deadline::after(READING)), &events);
+    let mut watch = watch::Watch::begin(session).await;
+    let (mut samples, mut worst) = (0_u64, None::<f64>);
+    while args.count.is_none_or(|count| samples < count) && !context.printer.out_is_closed() {
+        if deadline.is_some_and(|deadline| deadline.left().is_zero()) {
+            break;
+        }
+        tokio::select! {
+            biased;
+            () = context.shutdown.requested() => break,
+            _ = ticks.tick() => {}
+        }
+        watch.renew(Deadline::after(deadline.map_or(READING, Deadline::left).min(READING)));
+        let seen = tokio::select! {
+            biased;
+            () = context.shutdown.requested() => break,
+            seen = watch.look() => seen,
+        };
+        let now = Instant::now();
+        let executed = executed_of(&seen);
+        let rate = match (&last, &executed) {
+            (Some((at, before)), Some(executed)) => Some(rate(before, executed, now.duration_since(*at))),
+            _ => None,
+        };
+        last = executed.map(|executed| (now, executed));
+        for status in seen.statuses {
+            if let Lag::Exactly { seconds } | Lag::AtLeast { seconds } = status.lag {
+                worst = Some(worst.map_or(seconds, |worst: f64| worst.max(seconds)));
+            }
+            let note = note(spec, &status);
+            let sample = Sample { at: seen.facts.at, status, applied_per_second: rate, note };
+            context.printer.out(&shown::sample(&sample, context.printer.out_theme()))?;
+        }
+        samples += 1;
+    }
+    let worst = worst.map_or("not known".to_owned(), |seconds| Lag::Exactly { seconds }.to_string());
+    context.printer.note(&format!("{samples} samples, worst lag {worst}"));
+    Ok(if samples == 0 && args.count.is_some() { exit(Exit::TimedOut) } else { ExitCode::SUCCESS })
+}
+
+/// What the member with the channel has executed.
+fn executed_of(seen: &watch::Seen) -> Option<GtidSet> {
+    let member = seen.statuses.first()?.member.as_ref()?;
+    let members = seen.facts.replica.members.got()?;
+    Some(members.iter().find(|candidate| candidate.pod.name == *member)?.server.got()?.gtid_executed.clone())
+}
+
+fn rate(before: &GtidSet, now: &GtidSet, over: Duration) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+    let applied = now.subtract(before).count() as f64;
+    applied / over.as_secs_f64().max(f64::EPSILON)
+}
+
+/// Which threshold a sample is above.
+fn note(spec: &LinkSpec, status: &LinkStatus) -> Option<String> {
+    let (Lag::Exactly { seconds } | Lag::AtLeast { seconds }) = status.lag else { return None };
+    let above = |name: &str, bound: Duration| {
+        (seconds >= bound.as_secs_f64())
+            .then(|| format!("above {name} threshold {}", Lag::Exactly { seconds: bound.as_secs_f64() }))
+    };
+    above("the critical", spec.lag.critical).or_else(|| above("the warning", spec.lag.warning))
+}

@@ -1,0 +1,119 @@
+//! Changing commands: setup and teardown. They show a plan, ask, and hand it to the workflow.
+
+use std::process::ExitCode;
+
+use super::{
+    CHANGING, Context, Ended,
+    args::{Format, SetupArgs, TeardownArgs, WaitFor},
+    output::Output,
+};
+use crate::{
+    domain::{code::Code, event::Event, hint::Hint, plan::Plan, problem::Problem, status::Lag},
+    report::{json, plan as planned, text},
+    ui::confirm::{self, Answer},
+    workflow::{setup as setting_up, teardown as tearing_down},
+};
+
+/// `pxc-link setup`
+pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
+    let config = context.config()?;
+    let spec = config.link(args.link.source.as_deref())?;
+    let output = Output { printer: context.printer.clone(), format: args.format.output };
+    let events = context.events();
+    let session = context.session(spec, context.deadline(CHANGING), &events);
+    let options =
+        setting_up::Options { force_conflicts: args.force_conflicts, until_caught_up: args.wait == WaitFor::CaughtUp };
+    let planned = setting_up::plan(session, options).await?;
+    for check in planned.warnings() {
+        if let Some(problem) = check.problem() {
+            let (what, seen) = (format!("{} {}", check.subject, check.id), problem.message.clone());
+            events.tell(Event::Warned { what, code: problem.code, seen });
+        }
+    }
+    if args.dry_run {
+        show_plan(&output, planned.plan())?;
+        let changes = args.exit_code && !planned.plan().is_empty();
+        return Ok(if changes { ExitCode::from(1) } else { ExitCode::SUCCESS });
+    }
+    if planned.plan().is_empty() {
+        context.printer.note("nothing to change; proving that the link works");
+    } else {
+        context.printer.note(&planned::plan(planned.plan(), context.printer.err_theme()));
+        if !args.yes {
+            let changes = planned.plan().changes();
+            let plural = if changes == 1 { "" } else { "s" };
+            let question = format!("Make {changes} change{plural} on the replica's side of link {}?", spec.name);
+            let answer = confirm::confirm(&context.printer, &question, context.shutdown.requested()).await?;
+            agreed(answer)?;
+        }
+    }
+    let finished = planned.execute().await?;
+    let theme = context.printer.out_theme();
+    let status = &finished.status;
+    output.result(
+        || {
+            let verb = if finished.report.changes.is_empty() { "nothing to change" } else { "set up" };
+            let missing = status.missing.map_or("an unknown number of".to_owned(), |missing| missing.to_string());
+            let lag = match status.lag {
+                Lag::Unknown => "lag not known yet".to_owned(),
+                lag => format!("lag {lag}"),
+            };
+            format!(
+                "{}\nok: link {} follows {} ({verb}): {} on {}, {missing} transactions missing, {lag}\nwatch it with `pxc-link monitor --source {}`",
+                text::summary(&finished.report, theme),
+                spec.name,
+                spec.host,
+                status.state,
+                status.member.as_deref().unwrap_or("no member"),
+                spec.name
+            )
+        },
+        &json::ReportDto::from(&finished.report),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_plan(output: &Output, plan: &Plan) -> Result<(), Problem> {
+    output.result(|| planned::plan(plan, output.printer.out_theme()), &json::PlanDto::from(plan))
+}
+
+fn agreed(answer: Answer) -> Result<(), Problem> {
+    match answer {
+        Answer::Yes => Ok(()),
+        Answer::No => Err(Problem::new(Code::NotApproved, "not agreed to; nothing was changed")
+            .hint(Hint::text("run it again and answer y, or give --yes"))),
+    }
+}
+
+/// `pxc-link teardown`
+pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
+    let config = context.config()?;
+    let spec = config.link(args.link.source.as_deref())?;
+    let output = Output { printer: context.printer.clone(), format: args.format.output };
+    let events = context.events();
+    let session = context.session(spec, context.deadline(CHANGING), &events);
+    let planned = tearing_down::plan(session).await?;
+    if planned.plan().is_empty() {
+        let nothing = json::PlanDto::from(planned.plan());
+        output.result(|| format!("nothing of link {} is left to take away", spec.name), &nothing)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if output.format == Format::Text || !args.yes {
+        context.printer.note(&planned::plan(planned.plan(), context.printer.err_theme()));
+    }
+    if !args.yes {
+        let question = format!("Link {} ends: its channel is stopped and forgotten; rows stay as they are.", spec.name);
+        let answer =
+            confirm::confirm_name(&context.printer, &question, &spec.name, context.shutdown.requested()).await?;
+        agreed(answer)?;
+    }
+    let report = planned.execute().await?;
+    output.result(
+        || {
+            let gone: Vec<&str> = report.changes.iter().map(|change| change.target.as_str()).collect();
+            format!("ok: link {} is taken away ({})", spec.name, gone.join(", "))
+        },
+        &json::ReportDto::from(&report),
+    )?;
+    Ok(ExitCode::SUCCESS)
+}
