@@ -1,0 +1,242 @@
+//! The main job: setup on the happy path, again, and what the reading commands say of it; last, taking it away.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use pxc_link::domain::gtid::GtidSet;
+use sandbox::world::Cluster;
+use serde_json::Value;
+
+use crate::{
+    Body,
+    stage::{Checked, Stage},
+};
+
+pub(crate) const TRIALS: &[(&str, Body)] = &[
+    ("setup_and_rows_arrive", setup_and_rows_arrive),
+    ("again_writes_nothing_anywhere", again_writes_nothing),
+    ("a_stopped_channel_is_started_again", stopped_channel),
+    ("a_changed_object_is_mended", changed_object),
+    ("reading_commands_write_nothing", reading_commands),
+    ("json_is_one_document_of_its_schema", json_documents),
+    ("events_are_json_lines", json_events),
+    ("facts_judge_the_same_elsewhere", saved_facts),
+    ("gtid_algebra_agrees_with_the_server", gtid_algebra),
+    ("init_writes_a_file_that_works", init_works),
+];
+
+pub(crate) const LAST: &[(&str, Body)] = &[("teardown_takes_away_only_what_is_its_own", teardown)];
+
+const SETUP: [&str; 4] = ["setup", "--source", "production", "--yes"];
+
+fn setup_and_rows_arrive(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    stage.sql(
+        Cluster::Production,
+        "DROP DATABASE IF EXISTS demo; CREATE DATABASE demo; CREATE TABLE demo.t (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(64)); INSERT INTO demo.t (v) VALUES ('before')",
+    )?;
+    let dry = stage.tool().run(&["setup", "--source", "production", "--dry-run", "--exit-code"])?;
+    dry.exits(1)?;
+    dry.says("ServiceEntry/pxc-source-production")?;
+    let ended = stage.tool().run(&SETUP)?;
+    ended.exits(0)?;
+    for text in ["ServiceEntry/pxc-source-production", "pxc-source.production.global", "missing"] {
+        ended.says(text)?;
+    }
+    stage.sql(Cluster::Production, "INSERT INTO demo.t (v) VALUES ('after')")?;
+    let begun = Instant::now();
+    while stage.sql(Cluster::Dr, "SELECT GROUP_CONCAT(v ORDER BY id) FROM demo.t")? != "before,after" {
+        if begun.elapsed() > Duration::from_secs(15) {
+            return Err(format!("the row did not arrive\n{ended}").into());
+        }
+    }
+    let checksum = "CHECKSUM TABLE demo.t";
+    let (source, replica) = (stage.sql(Cluster::Production, checksum)?, stage.sql(Cluster::Dr, checksum)?);
+    if source == replica { Ok(()) } else { Err(format!("checksums differ: {source} {replica}").into()) }
+}
+
+fn again_writes_nothing(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let before = stage.untouched()?;
+    let ended = stage.tool().run(&SETUP)?;
+    ended.exits(0)?;
+    ended.says("nothing to change")?;
+    let after = stage.untouched()?;
+    if before != after {
+        return Err(format!("something was written:\nbefore {before:#?}\nafter {after:#?}").into());
+    }
+    stage.tool().run(&["setup", "--source", "production", "--dry-run", "--exit-code"])?.exits(0)
+}
+
+fn stopped_channel(stage: &Stage) -> Checked {
+    stage.linked()?;
+    stage.sql(Cluster::Dr, "STOP REPLICA FOR CHANNEL 'production'")?;
+    stage.tool().run(&["status"])?.exits(4)?;
+    let ended = stage.tool().run(&SETUP)?;
+    ended.exits(0)?;
+    ended.says("start")?;
+    stage.tool().run(&["status"])?.exits(0)
+}
+
+fn changed_object(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let patch = r#"{"spec":{"endpoints":[{"address":"198.18.99.99","ports":{"tcp-mysql":31306}}]}}"#;
+    // As the tool's own manager: what another manager owns is a conflict, which is told and not forced.
+    let entry =
+        ["--context", "dr", "-n", "pxc", "patch", "serviceentry/pxc-source-production", "--type=merge", "-p", patch];
+    stage.kubectl(&[&entry[..], &["--field-manager=somebody"]].concat())?;
+    let refused = stage.tool().run(&SETUP)?;
+    refused.fails(4, "PXL210", &["somebody"])?;
+    let ended = stage.tool().run(&["setup", "--source", "production", "--yes", "--force-conflicts"])?;
+    ended.exits(0)?;
+    ended.says("198.18.99.99")?;
+    stage.tool().run(&["verify", "--source", "production"])?.exits(0)
+}
+
+fn reading_commands(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let before = stage.untouched()?;
+    let verify = stage.tool().run(&["verify", "--source", "production", "-v"])?;
+    verify.exits(0)?;
+    for milestone in ["M0", "M1", "M2", "M3", "M4", "M5", "M6", "M7", "M8"] {
+        verify.says(milestone)?;
+    }
+    let status = stage.tool().run(&["status", "--all"])?;
+    status.exits(0)?;
+    status.says("replicating")?;
+    let monitor = stage.tool().run(&["monitor", "--count", "2", "--interval", "1s"])?;
+    monitor.exits(0)?;
+    if monitor.stdout.lines().count() != 2 {
+        return Err(format!("two samples were expected\n{monitor}").into());
+    }
+    stage.tool().run(&["config"])?.says("pxc-source.production.global")?;
+    if before == stage.untouched()? { Ok(()) } else { Err("a reading command wrote".into()) }
+}
+
+fn json_documents(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let documents: [(&[&str], &str); 4] = [
+        (&["verify", "-o", "json"], "pxc-link.io/report/v1"),
+        (&["status", "-o", "json"], "pxc-link.io/status/v1"),
+        (&["setup", "--source", "production", "--yes", "-o", "json"], "pxc-link.io/report/v1"),
+        (&["setup", "--source", "production", "--dry-run", "-o", "json"], "pxc-link.io/plan/v1"),
+    ];
+    for (arguments, schema) in documents {
+        let ended = stage.tool().run(arguments)?;
+        ended.exits(0)?;
+        let document: Value = serde_json::from_str(&ended.stdout)?;
+        if document["schema"] != schema {
+            return Err(format!("{schema} was expected\n{ended}").into());
+        }
+    }
+    Ok(())
+}
+
+fn json_events(stage: &Stage) -> Checked {
+    let ended = stage.tool().run(&["--progress", "json", "setup", "--source", "production", "--yes"])?;
+    ended.exits(0)?;
+    let mut kinds = BTreeSet::new();
+    for line in ended.stderr.lines().filter(|line| line.starts_with('{')) {
+        let event: Value = serde_json::from_str(line)?;
+        kinds.insert(event["event"].as_str().unwrap_or_default().to_owned());
+    }
+    for kind in ["target", "started", "done"] {
+        if !kinds.contains(kind) {
+            return Err(format!("no event `{kind}` among {kinds:?}\n{ended}").into());
+        }
+    }
+    Ok(())
+}
+
+fn saved_facts(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let live = stage.tool().run(&["verify", "-o", "json", "--save", "facts.json"])?;
+    live.exits(0)?;
+    // Judged without a cluster: the environment has neither kubeconfig nor passwords.
+    let elsewhere = stage.tool().with("KUBECONFIG", "/nonexistent").with("PXC_REPLICA_PASSWORD", "");
+    let again = elsewhere.run(&["verify", "-o", "json", "--facts", "facts.json"])?;
+    again.exits(0)?;
+    if live.stdout == again.stdout { Ok(()) } else { Err(format!("{live}\ndiffers from\n{again}").into()) }
+}
+
+/// The server is asked what the tool's own algebra says, tags included.
+fn gtid_algebra(stage: &Stage) -> Checked {
+    let one = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+    let sets = [
+        "",
+        "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5",
+        "3e11fa47-71ca-11e1-9e33-c80aa9429562:3-9:12:tag_a:1-4",
+        "3E11FA47-71CA-11E1-9E33-C80AA9429562:TAG_A:2-3:tag_b:7, 4e11fa47-71ca-11e1-9e33-c80aa9429562:1-1000:2000-2001",
+        "4e11fa47-71ca-11e1-9e33-c80aa9429562:500-1500:2001",
+    ];
+    for left in sets {
+        for right in sets {
+            let (a, b): (GtidSet, GtidSet) = (left.parse()?, right.parse()?);
+            let said = stage.sql(
+                Cluster::Production,
+                &format!("SELECT GTID_SUBTRACT('{left}', '{right}'), GTID_SUBSET('{left}', '{right}')"),
+            )?;
+            let own = format!("{}\t{}", a.subtract(&b), u8::from(a.is_subset_of(&b)));
+            let server = said.replace('\n', "").replace("\\n", "");
+            if server != own.trim().replace('\n', "") {
+                return Err(format!("{left} − {right}: the server says {server}, the tool {own} ({one})").into());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn init_works(stage: &Stage) -> Checked {
+    let path = stage.folder.path().join("made.yaml");
+    let made = path.display().to_string();
+    let arguments = [
+        "--config",
+        &made,
+        "init",
+        "--name",
+        "production",
+        "--source-context",
+        "production",
+        "--replica-context",
+        "dr",
+        "--ca",
+        "/etc/mysql/tls/ca.crt",
+    ];
+    stage.tool().run(&arguments)?.exits(0)?;
+    let again = stage.tool().run(&arguments)?;
+    if again.code == Some(0) {
+        return Err(format!("a file that was there was written over\n{again}").into());
+    }
+    stage.linked()?;
+    let ended =
+        stage.tool().run(&["--config", &made, "setup", "--source", "production", "--dry-run", "--exit-code"])?;
+    ended.exits(0)
+}
+
+fn teardown(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let others = ["--context", "dr", "-n", "pxc", "get", "all,secrets,configmaps", "-o", "name"];
+    let (rows, before) = (stage.sql(Cluster::Dr, "SHOW DATABASES")?, stage.kubectl(&others)?);
+    let asked = stage.tool().run(&["teardown", "--source", "production"])?;
+    asked.fails(2, "PXL112", &["--yes"])?;
+    let ended = stage.tool().run(&["teardown", "--source", "production", "--yes"])?;
+    ended.exits(0)?;
+    for gone in
+        ["channel production on pxc-0", "ServiceEntry/pxc-source-production", "DestinationRule/pxc-source-production"]
+    {
+        ended.says(gone)?;
+    }
+    if !stage.untouched_objects()?.trim().is_empty() {
+        return Err(format!("left: {}", stage.untouched_objects()?).into());
+    }
+    if (rows, before) != (stage.sql(Cluster::Dr, "SHOW DATABASES")?, stage.kubectl(&others)?) {
+        return Err("teardown touched something else".into());
+    }
+    let writes = stage.writes()?;
+    let again = stage.tool().run(&["teardown", "--source", "production", "--yes"])?;
+    again.exits(0)?;
+    again.says("nothing")?;
+    if writes == stage.writes()? { Ok(()) } else { Err("a second teardown wrote".into()) }
+}

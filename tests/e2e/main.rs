@@ -1,0 +1,60 @@
+//! The end-to-end tests: pxc-link against two real clusters with Istio and MySQL, raised by the sandbox.
+//!
+//! `PXC_LINK_E2E=off` leaves them out and counts them as ignored. Every trial says itself which state of the world it needs
+//! and brings it about, so that any selection of them works; they run one after the other, because they share one world.
+
+mod faults;
+mod link;
+mod refusals;
+mod rights;
+mod secrets;
+mod stage;
+mod tool;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial};
+
+/// A trial before it is known whether it runs.
+type Body = fn(&stage::Stage) -> stage::Checked;
+
+fn main() -> ExitCode {
+    sandbox::reexec::intercept();
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let off = std::env::var("PXC_LINK_E2E").is_ok_and(|value| value == "off");
+    let mut trials: Vec<Trial> = Vec::new();
+    let mut add = |name: String, body: Box<dyn FnOnce(&stage::Stage) -> stage::Checked + Send>| {
+        trials.push(Trial::test(name.clone(), move || stage::run(&name, body)).with_ignored_flag(off));
+    };
+    let listed: [(&str, &[(&str, Body)]); 5] = [
+        ("refusals", refusals::TRIALS),
+        ("rights", rights::TRIALS),
+        ("link", link::TRIALS),
+        ("secrets", secrets::TRIALS),
+        ("link", link::LAST),
+    ];
+    for (group, list) in &listed[..2] {
+        for (name, body) in *list {
+            add(format!("{group}::{name}"), Box::new(*body));
+        }
+    }
+    for fault in sandbox::faults::FAULTS {
+        add(format!("faults::{}", fault.name), Box::new(|stage| faults::breaks_and_mends(stage, fault)));
+    }
+    for (group, list) in &listed[2..] {
+        for (name, body) in *list {
+            add(format!("{group}::{name}"), Box::new(*body));
+        }
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let ended = stage::strike();
+    match (conclusion.has_failed(), ended) {
+        (false, Ok(())) => ExitCode::SUCCESS,
+        (_, Err(error)) => {
+            eprintln!("the world could not be taken down: {error}");
+            ExitCode::from(101)
+        }
+        (true, Ok(())) => ExitCode::from(101),
+    }
+}

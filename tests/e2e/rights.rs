@@ -1,0 +1,76 @@
+//! The API user's rights: enough for everything, and each of them is needed.
+
+use libtest_mimic::Failed;
+use sandbox::world::Cluster;
+use serde_json::Value;
+
+use crate::{
+    Body,
+    stage::{Checked, Stage},
+};
+
+pub(crate) const TRIALS: &[(&str, Body)] = &[("each_one_is_needed", each_one_is_needed)];
+
+/// Takes every verb of every rule away, one at a time: setup names exactly what is missing.
+fn each_one_is_needed(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    let mut taken = 0;
+    for cluster in [Cluster::Production, Cluster::Dr] {
+        for role in roles(stage, cluster)? {
+            taken += each_of(stage, cluster, &role)?;
+        }
+    }
+    if taken < 20 { Err(format!("only {taken} rights were taken away").into()) } else { Ok(()) }
+}
+
+fn roles(stage: &Stage, cluster: Cluster) -> Result<Vec<Value>, Failed> {
+    let get = ["--context", cluster.name(), "get", "roles,clusterroles", "-A", "-o", "json"];
+    let list: Value = serde_json::from_str(&stage.kubectl(&get)?)?;
+    let items = list["items"].as_array().cloned().unwrap_or_default();
+    let own = |role: &Value| role["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("pxc-link"));
+    Ok(items.into_iter().filter(own).collect())
+}
+
+fn each_of(stage: &Stage, cluster: Cluster, role: &Value) -> Result<usize, Failed> {
+    let rules = role["rules"].as_array().cloned().unwrap_or_default();
+    let mut taken = 0;
+    for (index, rule) in rules.iter().enumerate() {
+        for verb in strings(&rule["verbs"]) {
+            for resource in strings(&rule["resources"]) {
+                let mut fewer = rules.clone();
+                fewer[index]["resources"] = strings(&rule["resources"]).filter(|other| *other != resource).collect();
+                let kept: Vec<&str> = strings(&rule["verbs"]).filter(|other| *other != verb).collect();
+                let mut alone = rule.clone();
+                alone["resources"] = serde_json::json!([resource]);
+                alone["verbs"] = serde_json::json!(kept);
+                fewer.push(alone);
+                fewer.retain(|rule| strings(&rule["verbs"]).count() > 0 && strings(&rule["resources"]).count() > 0);
+                put(stage, cluster, role, &fewer)?;
+                let ended = stage.tool().run(&["setup", "--source", "production", "--dry-run"]);
+                put(stage, cluster, role, &rules)?;
+                let ended = ended?;
+                ended.fails(5, "PXL205", &[verb, resource])?;
+                taken += 1;
+            }
+        }
+    }
+    Ok(taken)
+}
+
+fn strings(value: &Value) -> impl Iterator<Item = &str> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
+fn put(stage: &Stage, cluster: Cluster, role: &Value, rules: &[Value]) -> Checked {
+    let mut role = serde_json::json!({
+        "apiVersion": role["apiVersion"], "kind": role["kind"],
+        "metadata": {"name": role["metadata"]["name"], "namespace": role["metadata"]["namespace"]},
+        "rules": rules,
+    });
+    if role["metadata"]["namespace"].is_null() {
+        role["metadata"].as_object_mut().map(|metadata| metadata.remove("namespace"));
+    }
+    let path = stage.write("role.json", &role.to_string())?;
+    stage.kubectl(&["--context", cluster.name(), "replace", "-f", &path.display().to_string()])?;
+    Ok(())
+}

@@ -1,0 +1,108 @@
+//! Running the pxc-link binary as a user does, and judging how it ended.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use libtest_mimic::Failed;
+
+use crate::stage::Checked;
+
+/// How a run ended.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+    pub(crate) took: Duration,
+}
+
+/// The binary with a folder and an environment.
+pub(crate) struct Tool {
+    folder: PathBuf,
+    environment: BTreeMap<String, String>,
+}
+
+impl Tool {
+    pub(crate) fn new(folder: &Path, environment: BTreeMap<&'static str, String>) -> Self {
+        let environment = environment.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        Self { folder: folder.to_owned(), environment }
+    }
+
+    /// The same with one variable set otherwise.
+    pub(crate) fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.environment.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// The command of a run, without a terminal.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pxc-link"));
+        command.args(arguments).current_dir(&self.folder).env_clear().envs(&self.environment).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs it to its end, without a terminal.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ended, Failed> {
+        let begun = Instant::now();
+        let output = self.command(arguments).output()?;
+        Ok(Ended {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            took: begun.elapsed(),
+        })
+    }
+
+    /// Runs a command line of a hint, as printed.
+    pub(crate) fn run_hint(&self, argv: &[String]) -> Checked {
+        let Some((program, arguments)) = argv.split_first() else { return Err("an empty command".into()) };
+        let mut command =
+            if program == "pxc-link" { Command::new(env!("CARGO_BIN_EXE_pxc-link")) } else { Command::new(program) };
+        command.args(arguments).current_dir(&self.folder).envs(&self.environment).stdin(Stdio::null());
+        let output = command.output()?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(format!("the hint {argv:?} ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr))
+            .into())
+    }
+}
+
+impl Ended {
+    /// Demands an exit code.
+    pub(crate) fn exits(&self, code: i32) -> Checked {
+        if self.code == Some(code) { Ok(()) } else { Err(format!("exit code {code} was expected\n{self}").into()) }
+    }
+
+    /// Demands a text on either stream.
+    pub(crate) fn says(&self, text: &str) -> Checked {
+        if self.stdout.contains(text) || self.stderr.contains(text) {
+            Ok(())
+        } else {
+            Err(format!("`{text}` was expected\n{self}").into())
+        }
+    }
+
+    /// Demands a failure: exit code, the code of the first error, every text of the evidence, and what mends it.
+    pub(crate) fn fails(&self, exit: i32, code: &str, evidence: &[&str]) -> Checked {
+        self.exits(exit)?;
+        let first = self.stderr.lines().find(|line| line.starts_with("error: ")).unwrap_or_default();
+        if !first.contains(&format!("[{code}]")) {
+            return Err(format!("the first error should carry {code}\n{self}").into());
+        }
+        evidence.iter().try_for_each(|text| self.says(text))?;
+        self.says("hint: ")
+    }
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { code, stdout, stderr, took } = self;
+        write!(f, "-- ended with {code:?} after {took:?}\n-- stdout\n{stdout}\n-- stderr\n{stderr}")
+    }
+}
