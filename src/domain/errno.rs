@@ -221,7 +221,9 @@ mod tests {
     use super::*;
 
     /// Number, text, cause, code for an own account, code for a receiver.
-    const TABLE: &[(Option<u32>, &str, Cause, Code, Option<Code>)] = &[
+    type Line = (Option<u32>, &'static str, Cause, Code, Option<Code>);
+
+    const TABLE: &[Line] = &[
         // Seen: client errors and last errors of a receiver.
         (
             Some(1045),
