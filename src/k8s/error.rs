@@ -249,6 +249,8 @@ impl K8sError {
             (401, _) => Self::CredentialsRejected { target, detail: message },
             _ if message.contains("failed calling webhook") => Self::WebhookDown { target, what, message },
             _ if message.contains("denied the request") => Self::Rejected { target, what, message },
+            // A field that the schema lacks is answered with 500 by server-side apply.
+            _ if message.starts_with("failed to create typed patch object") => Self::Rejected { target, what, message },
             (403, _) => Self::Forbidden { target, what, message },
             (404, _) => {
                 let kind_missing = message.contains("could not find the requested resource")
@@ -293,12 +295,13 @@ fn denied_rule(message: &str) -> Option<(String, DeniedRule)> {
     let verb = message.split_once(" cannot ")?.1.split_whitespace().next()?.to_owned();
     let name =
         message.split_once(" is forbidden")?.0.split_once('"').map(|(_, rest)| rest.trim_end_matches('"').to_owned());
+    let resource = quoted("resource")?;
     let rule = DeniedRule {
         verb,
-        resource: quoted("resource")?,
+        resource: resource.clone(),
         group: quoted("API group")?,
         namespace: quoted("in the namespace"),
-        name: name.filter(|name| !name.is_empty()),
+        name: name.filter(|name| !name.is_empty() && resource == "secrets"),
     };
     Some((quoted("User")?, rule))
 }
@@ -482,6 +485,9 @@ mod tests {
         );
         assert_eq!((denied.code, down.code), (Code::ApplyRejected, Code::IstiodDown));
         assert!(denied.evidence[0].ends_with("configuration is invalid: x"));
+        let unknown =
+            problem(500, "", "failed to create typed patch object (x): .spec.y: field not declared in schema");
+        assert_eq!(unknown.code, Code::ApplyRejected);
     }
 
     #[test]

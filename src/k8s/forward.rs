@@ -78,12 +78,18 @@ pub async fn forward(cluster: &Cluster, pod: &str, port: u16, deadline: Deadline
                     };
                     let ended = match opened {
                         Ok((mut forwarder, mut remote)) => {
-                            let said = forwarder.take_error(port);
-                            let _either_end_closed = copy_bidirectional(&mut local, &mut remote).await;
-                            drop(remote);
-                            match said {
-                                Some(said) => said.await,
-                                None => None,
+                            let words = forwarder.take_error(port);
+                            let said = async {
+                                match words {
+                                    Some(words) => words.await,
+                                    None => None,
+                                }
+                            };
+                            tokio::pin!(said);
+                            tokio::select! {
+                                biased;
+                                Some(text) = &mut said => Some(text),
+                                _either_end_closed = copy_bidirectional(&mut local, &mut remote) => None,
                             }
                         }
                         Err(error) => Some(error.to_string()),
