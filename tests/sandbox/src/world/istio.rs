@@ -43,7 +43,24 @@ pub(crate) async fn manifest(prepared: &Prepared, cluster: Cluster, dns_capture:
         .map_err(|error| failed(error.to_string()))?
         .map_err(|error| failed(error.to_string()))?;
     files::write(&kept, &text)?;
+    prune(&rendered);
     Ok(text)
+}
+
+/// Removes what was rendered for earlier builds of this program; the newest are enough for all settings.
+fn prune(rendered: &Path) {
+    const KEEP: usize = 16;
+    let manifests = fs::read_dir(rendered).into_iter().flatten().flatten();
+    let mut manifests: Vec<_> = manifests
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "yaml"))
+        .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
+        .collect();
+    manifests.sort();
+    manifests.reverse();
+    for (_, path) in manifests.iter().skip(KEEP) {
+        // Another process may have removed it first.
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// Changes when the settings, the program or this one do.
