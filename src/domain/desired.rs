@@ -242,3 +242,199 @@ fn by_ordinal(one: &str, other: &str) -> Ordering {
     }
     split(one).cmp(&split(other))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::domain::{
+        facts::NodeFacts,
+        sample::{
+            self, endpoint, endpoints_spec, facts, got, ip, other_entry, own_entry, replicas, sources, spec, unlinked,
+        },
+    };
+
+    fn vip_of(spec: &LinkSpec, facts: &Facts) -> (String, VipOrigin) {
+        let (vip, origin) = desired_vip(spec, facts).unwrap();
+        (vip.to_string(), origin)
+    }
+
+    #[test]
+    fn the_address_is_configured_or_kept_or_derived() {
+        let mut pinned = spec();
+        pinned.vip = Some("240.9.9.9".parse().unwrap());
+        assert_eq!(vip_of(&pinned, &facts()), ("240.9.9.9".to_owned(), VipOrigin::Configured));
+        assert_eq!(vip_of(&spec(), &facts()), (sample::VIP.to_owned(), VipOrigin::Kept));
+        let derived = vip::derive(&spec().host);
+        assert_eq!(vip_of(&spec(), &unlinked()), (derived.to_string(), VipOrigin::Derived));
+    }
+
+    #[test]
+    fn only_the_links_own_entry_is_kept() {
+        let derived = vip::derive(&spec().host).to_string();
+        for change in [
+            |e: &mut NamedEntry| e.link = None,
+            |e| e.link = Some("staging".to_owned()),
+            |e| e.namespace = "shop".to_owned(),
+        ] {
+            let mut facts = facts();
+            change(&mut got(&mut facts.replica.mesh).entries[0]);
+            assert_eq!(vip_of(&spec(), &facts), (derived.clone(), VipOrigin::Derived));
+        }
+        // An address that Istio allocated by itself, or none at all, is not this tool's.
+        let mut facts = facts();
+        got(&mut facts.replica.mesh).entries[0].addresses = vec!["240.240.0.5".to_owned()];
+        assert_eq!(vip_of(&spec(), &facts), (derived, VipOrigin::Derived));
+    }
+
+    #[test]
+    fn a_derived_address_steps_past_what_is_in_use() {
+        let derived = vip::derive(&spec().host);
+        for taken in [derived.to_string(), format!("{derived}/32"), format!("{derived}/30")] {
+            let mut facts = unlinked();
+            got(&mut facts.replica.mesh).entries.push(other_entry("shop", "x.global", &taken));
+            let (chosen, _) = desired_vip(&spec(), &facts).unwrap();
+            assert!(!contains(&taken, chosen), "{chosen} is in {taken}");
+            assert_eq!(vip::check(chosen), Ok(()));
+        }
+        let mut facts = unlinked();
+        got(&mut facts.replica.cluster).ranges.push(format!("{derived}/31"));
+        assert!(!contains(&format!("{derived}/31"), desired_vip(&spec(), &facts).unwrap().0));
+    }
+
+    #[test]
+    fn without_the_entries_no_address_is_derived() {
+        let mut facts = unlinked();
+        facts.replica.mesh = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
+        assert_eq!(desired_vip(&spec(), &facts).unwrap_err().code, Code::ApiTimedOut);
+    }
+
+    #[test]
+    fn ranges_hold_their_addresses_and_no_others() {
+        for (range, address, inside) in [
+            ("240.0.0.7", "240.0.0.7", true),
+            ("240.0.0.7", "240.0.0.8", false),
+            ("240.0.0.0/24", "240.0.0.255", true),
+            ("240.0.0.0/24", "240.0.1.0", false),
+            ("0.0.0.0/0", "240.0.0.7", true),
+            ("240.0.0.9/31", "240.0.0.8", true),
+            ("240.0.0.0/33", "240.0.0.0", false),
+            ("fd00::/8", "240.0.0.0", false),
+            ("*", "240.0.0.0", false),
+        ] {
+            assert_eq!(contains(range, address.parse().unwrap()), inside, "{range} {address}");
+        }
+    }
+
+    fn endpoints(spec: &LinkSpec, facts: &Facts) -> Vec<String> {
+        desired_endpoints(spec, facts).unwrap().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn endpoints_are_ready_nodes_with_the_node_port_in_order() {
+        let both = ["198.18.0.11:31306", "198.18.0.21:31306"];
+        assert_eq!(endpoints(&spec(), &facts()), both);
+        assert_eq!(endpoints(&endpoints_spec(), &facts()), both);
+        let mut facts = facts();
+        let nodes = got(facts.source.nodes.as_mut().unwrap());
+        nodes[0].ready = false;
+        nodes[1].addresses.insert(0, ("InternalIP".to_owned(), ip("fd00::11")));
+        nodes[1].addresses.insert(0, ("ExternalIP".to_owned(), ip("203.0.113.9")));
+        assert_eq!(endpoints(&spec(), &facts), ["198.18.0.11:31306"]);
+    }
+
+    #[test]
+    fn with_a_local_policy_only_nodes_with_a_ready_member_count() {
+        let mut facts = facts();
+        got(facts.source.service.as_mut().unwrap()).local_only = true;
+        sources(&mut facts)[1].pod.ready = false;
+        assert_eq!(endpoints(&spec(), &facts), ["198.18.0.11:31306"]);
+        sources(&mut facts)[0].pod.ready = false;
+        assert_eq!(desired_endpoints(&spec(), &facts).unwrap_err().code, Code::NoNodeAddress);
+        facts.source.members = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
+        assert_eq!(desired_endpoints(&spec(), &facts).unwrap_err().code, Code::ApiTimedOut);
+    }
+
+    #[test]
+    fn a_service_without_a_node_port_gives_no_endpoint() {
+        for ports in [vec![(3306, None)], vec![], vec![(33060, Some(31000)), (8404, Some(31001))]] {
+            let mut facts = facts();
+            got(facts.source.service.as_mut().unwrap()).ports = ports;
+            assert_eq!(desired_endpoints(&spec(), &facts).unwrap_err().code, Code::SourceServiceUnusable);
+        }
+        let mut other = spec();
+        other.port = 3307;
+        assert_eq!(
+            endpoints(&other, &facts()).len(),
+            2,
+            "port 3306 of the Service serves another port of the mesh name"
+        );
+    }
+
+    #[test]
+    fn the_channel_stays_where_it_is_and_else_goes_to_the_first_ready_member() {
+        let name = |facts: &Facts| {
+            pick_member(&spec(), facts).map(|member| member.pod.name.clone()).map_err(|problem| problem.code)
+        };
+        assert_eq!(name(&unlinked()), Ok("pxc-0".to_owned()));
+        let mut facts = unlinked();
+        replicas(&mut facts)[0].pod.ready = false;
+        assert_eq!(name(&facts), Ok("pxc-1".to_owned()));
+        replicas(&mut facts)[1].server = Fetched::Failed(Problem::new(Code::AccessDenied, "x"));
+        assert_eq!(name(&facts), Err(Code::MemberNotReady));
+
+        let mut facts = unlinked();
+        sample::replica(&mut facts, 1).channels.push(sample::channel());
+        replicas(&mut facts)[1].pod.ready = false;
+        assert_eq!(name(&facts), Ok("pxc-1".to_owned()), "also when it is not ready at the moment");
+        sample::replica(&mut facts, 0).channels.push(sample::channel());
+        assert_eq!(name(&facts), Err(Code::ChannelTwice));
+        facts.replica.members = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
+        assert_eq!(name(&facts), Err(Code::ApiTimedOut));
+    }
+
+    #[test]
+    fn ordinals_are_numbers() {
+        assert_eq!(by_ordinal("pxc-2", "pxc-10"), Ordering::Less);
+        assert_eq!(by_ordinal("pxc-10", "pxc-9"), Ordering::Greater);
+        assert_eq!(by_ordinal("a", "b"), Ordering::Less);
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_what_was_read_changes_nothing(numbers in prop::collection::hash_set(1u8..=250, 1..60), seed in any::<u64>()) {
+            let mut facts = facts();
+            let mut numbers: Vec<u8> = numbers.into_iter().collect();
+            let make = |number: &u8| NodeFacts {
+                name: format!("n{number}"),
+                ready: true,
+                addresses: vec![("InternalIP".to_owned(), IpAddr::V4(Ipv4Addr::new(10, 0, 0, *number)))],
+            };
+            facts.source.nodes = Some(Fetched::Got(numbers.iter().map(make).collect()));
+            let once = desired_endpoints(&spec(), &facts).unwrap();
+            numbers.sort_by_key(|number| u64::from(*number).wrapping_mul(seed | 1));
+            facts.source.nodes = Some(Fetched::Got(numbers.iter().map(make).collect()));
+            prop_assert_eq!(&desired_endpoints(&spec(), &facts).unwrap(), &once);
+            prop_assert!(once.is_sorted() && once.len() == numbers.len().min(ENDPOINT_LIMIT));
+            prop_assert_eq!(once[0], endpoint(&format!("10.0.0.{}:31306", numbers.iter().min().unwrap())));
+        }
+
+        #[test]
+        fn a_chosen_address_is_never_one_in_use(hosts in prop::collection::vec("[a-z]{1,8}", 0..20)) {
+            let mut facts = unlinked();
+            for host in &hosts {
+                let address = vip::derive(&format!("pxc-source.{host}.global")).to_string();
+                got(&mut facts.replica.mesh).entries.push(other_entry("shop", host, &address));
+            }
+            got(&mut facts.replica.mesh).entries.push(NamedEntry { link: None, ..own_entry() });
+            let mut link = spec();
+            for host in &hosts {
+                link.host = format!("pxc-source.{host}.global");
+                let (chosen, _) = desired_vip(&link, &facts).unwrap();
+                let entries = &got(&mut facts.replica.mesh).entries;
+                prop_assert!(!entries.iter().any(|entry| entry.addresses.contains(&chosen.to_string())));
+            }
+        }
+    }
+}

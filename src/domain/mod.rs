@@ -15,6 +15,8 @@ pub mod lag;
 pub mod plan;
 pub mod problem;
 pub mod quote;
+#[cfg(test)]
+pub(crate) mod sample;
 pub mod spec;
 pub mod status;
 pub mod vip;

@@ -201,3 +201,116 @@ fn start_action(existing: Option<&ChannelFacts>, channel: &Action) -> Action {
         threads => Action::Start { threads },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::{
+        code::Code,
+        facts::ThreadState,
+        sample::{self, facts, spec, unlinked},
+    };
+
+    fn object(address: &str) -> Value {
+        json!({
+            "metadata": {"name": "pxc-source-production", "resourceVersion": "7"},
+            "spec": {"addresses": [address], "hosts": ["pxc-source.production.global"]},
+        })
+    }
+
+    fn previews(before: Option<Value>) -> MeshPreviews {
+        let preview = Preview { before, after: object("240.0.0.7") };
+        MeshPreviews { service_entry: preview.clone(), destination_rule: preview }
+    }
+
+    fn step(plan: &Plan, kind: StepKind) -> &Step {
+        plan.steps.iter().find(|step| step.kind == kind).unwrap()
+    }
+
+    #[test]
+    fn a_first_setup_creates_everything() {
+        let plan = plan(&spec(), &unlinked(), &previews(None)).unwrap();
+        let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.kind).collect();
+        assert_eq!(
+            kinds,
+            [StepKind::ServiceEntry, StepKind::DestinationRule, StepKind::Path, StepKind::Channel, StepKind::Start]
+        );
+        assert_eq!(plan.changes(), 4);
+        let entry = step(&plan, StepKind::ServiceEntry);
+        assert_eq!(entry.target, "ServiceEntry/pxc-source-production");
+        let with =
+            vec![r#"addresses: ["240.0.0.7"]"#.to_owned(), r#"hosts: ["pxc-source.production.global"]"#.to_owned()];
+        assert_eq!(entry.action, Action::Create { with });
+        assert_eq!(step(&plan, StepKind::Path).target, "network path from pxc-0, pxc-1");
+        let Action::Create { with } = &step(&plan, StepKind::Channel).action else { panic!("{plan:#?}") };
+        assert!(with.contains(&"SOURCE_HOST: pxc-source.production.global".to_owned()), "{with:?}");
+        assert_eq!(
+            step(&plan, StepKind::Start).action,
+            Action::Start { threads: vec!["receiver".to_owned(), "applier".to_owned()] }
+        );
+    }
+
+    #[test]
+    fn a_link_in_order_has_an_empty_plan() {
+        let mut before = object("240.0.0.7");
+        before["metadata"]["resourceVersion"] = json!("6");
+        let plan = plan(&spec(), &facts(), &previews(Some(before))).unwrap();
+        assert!(plan.is_empty(), "{plan:#?}");
+        let note = Some("password: not compared".to_owned());
+        assert_eq!(step(&plan, StepKind::Channel).action, Action::Unchanged { note });
+    }
+
+    #[test]
+    fn a_difference_is_shown_field_by_field_and_a_changed_channel_is_started_again() {
+        let mut facts = facts();
+        sample::replica(&mut facts, 0).channels[0].settings.retry_count = 10;
+        let plan = plan(&spec(), &facts, &previews(Some(object("240.0.0.9")))).unwrap();
+        let field = |field: &str, before: &str, after: &str| FieldChange {
+            field: field.to_owned(),
+            before: before.to_owned(),
+            after: after.to_owned(),
+        };
+        assert_eq!(
+            step(&plan, StepKind::ServiceEntry).action,
+            Action::Update { fields: vec![field("spec.addresses", r#"["240.0.0.9"]"#, r#"["240.0.0.7"]"#)] }
+        );
+        assert_eq!(
+            step(&plan, StepKind::Channel).action,
+            Action::Update { fields: vec![field("SOURCE_RETRY_COUNT", "10", "86400")] }
+        );
+        assert!(matches!(&step(&plan, StepKind::Start).action, Action::Start { threads } if threads.len() == 2));
+    }
+
+    #[test]
+    fn only_threads_that_are_off_are_started() {
+        for (receiver, applier, wanted) in [
+            ("OFF", "ON", vec!["receiver"]),
+            ("ON", "OFF", vec!["applier"]),
+            ("OFF", "OFF", vec!["receiver", "applier"]),
+            ("CONNECTING", "ON", vec![]),
+        ] {
+            let mut facts = facts();
+            let channel = &mut sample::replica(&mut facts, 0).channels[0];
+            channel.receiver = ThreadState { state: receiver.to_owned(), error: None };
+            channel.applier = ThreadState { state: applier.to_owned(), error: None };
+            let plan = plan(&spec(), &facts, &previews(Some(object("240.0.0.7")))).unwrap();
+            let started = match &step(&plan, StepKind::Start).action {
+                Action::Start { threads } => threads.clone(),
+                Action::Unchanged { .. } => Vec::new(),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(started, wanted);
+        }
+    }
+
+    #[test]
+    fn without_a_member_to_carry_the_channel_there_is_no_plan() {
+        let mut facts = unlinked();
+        for one in sample::replicas(&mut facts) {
+            one.pod.ready = false;
+        }
+        assert_eq!(plan(&spec(), &facts, &previews(None)).unwrap_err().code, Code::MemberNotReady);
+    }
+}

@@ -10,9 +10,10 @@ pub mod ids;
 mod kubectl;
 mod mesh;
 mod path;
-mod path_blame;
 mod policy;
 mod prerequisites;
+#[cfg(test)]
+mod tests;
 
 use super::{
     check::{Check, CheckId, Outcome, Side, Subject},

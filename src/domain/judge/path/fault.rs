@@ -1,13 +1,15 @@
 //! Who is to blame when a connection through the mesh name fails after the sidecar took it, and what mends it.
 
 use super::{
-    access::sql_text,
-    blame::{self, Lost},
-    kubectl::{Kubectl, Owner, owner, with},
-    members,
-    path::Road,
-    policy::{self, MutualTls},
-    servers,
+    super::{
+        access::sql_text,
+        blame::{self, Lost},
+        kubectl::{Kubectl, Owner, owner, with},
+        members, named,
+        policy::{self, MutualTls},
+        servers,
+    },
+    Road,
 };
 use crate::domain::{
     check::Side,
@@ -308,7 +310,7 @@ pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, t
     let code = blame::login_code(errno, text);
     let server = servers(road.facts, Side::Source)
         .next()
-        .map_or_else(|| "the source".to_owned(), |(one, _)| super::named(Side::Source, one));
+        .map_or_else(|| "the source".to_owned(), |(one, _)| named(Side::Source, one));
     let (what, hint) = match code {
         Code::ReplicationAccessDenied => (
             format!("the source refuses the replication account `{}` through `{host}`", account.user),
@@ -364,7 +366,7 @@ fn tls_hint(road: &Road<'_>) -> Hint {
         road.spec.replication.tls.ca().unwrap_or("(no CA)"),
         road.spec.host
     ));
-    let server = servers(road.facts, Side::Source).next().map(|(one, _)| super::named(Side::Source, one));
+    let server = servers(road.facts, Side::Source).next().map(|(one, _)| named(Side::Source, one));
     match server {
         Some(server) => hint.sql(server, "SELECT variable_name, variable_value FROM performance_schema.global_variables WHERE variable_name IN ('ssl_ca', 'ssl_cert', 'tls_version')"),
         None => hint,

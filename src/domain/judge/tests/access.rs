@@ -1,0 +1,144 @@
+//! Clusters, permissions, members, logins, privileges and versions.
+
+use super::{broken, check_of, commands, replica, shown, source, unread, verdict};
+use crate::domain::{
+    check::{Side, Subject},
+    code::Code,
+    facts::DeniedRule,
+    judge::ids,
+    sample::{self, endpoints_spec, facts, got, replicas, sources, spec},
+};
+
+#[test]
+fn an_api_that_refuses_failed_and_one_that_is_silent_is_unknown() {
+    let subject = Subject::Cluster(Side::Replica);
+    for (code, word) in [
+        (Code::CredentialsRejected, "failed"),
+        (Code::NoSuchContext, "failed"),
+        (Code::ApiUnreachable, "unknown"),
+        (Code::ApiTimedOut, "unknown"),
+    ] {
+        broken(ids::CLUSTER_REACHABLE, &subject, (word, code), |_, facts| facts.replica.cluster = unread(code));
+    }
+}
+
+#[test]
+fn the_same_cluster_twice_is_refused() {
+    let check = broken(ids::CLUSTER_DISTINCT, &Subject::Link, ("failed", Code::SameCluster), |_, facts| {
+        got(&mut facts.replica.cluster).uid = "uid-of-production".to_owned();
+    });
+    assert!(shown(&check).contains("`production` and `dr`"), "{}", shown(&check));
+}
+
+#[test]
+fn a_missing_permission_is_named_in_the_words_of_rbac() {
+    let rule = |group: &str, resource: &str, namespace: Option<&str>| DeniedRule {
+        verb: "create".to_owned(),
+        group: group.to_owned(),
+        resource: resource.to_owned(),
+        namespace: namespace.map(ToOwned::to_owned),
+    };
+    let check =
+        broken(ids::CLUSTER_PERMISSIONS, &Subject::Cluster(Side::Replica), ("failed", Code::Forbidden), |_, facts| {
+            got(&mut facts.replica.cluster).denied =
+                vec![rule("", "pods/exec", Some("pxc")), rule("networking.istio.io", "serviceentries", None)];
+        });
+    let text = shown(&check);
+    assert!(text.contains("denied: create pods/exec in namespace pxc"), "{text}");
+    assert!(text.contains("denied: create serviceentries.networking.istio.io in the whole cluster"), "{text}");
+    assert_eq!(
+        commands(&check),
+        [
+            "kubectl --context dr apply -f manifests/deploy/replica/",
+            "kubectl --context dr -n pxc auth can-i create pods '--subresource=exec'",
+        ]
+    );
+}
+
+#[test]
+fn a_selector_that_matches_nothing_is_shown() {
+    let check =
+        broken(ids::MEMBERS_FOUND, &Subject::Cluster(Side::Replica), ("failed", Code::NoPodMatches), |spec, facts| {
+            spec.replica.selector = "app=pcx".to_owned();
+            replicas(facts).clear();
+        });
+    assert!(shown(&check).contains("`app=pcx`"));
+    assert_eq!(commands(&check), ["kubectl --context dr -n pxc get pods --show-labels"]);
+    let check =
+        broken(ids::MEMBERS_FOUND, &Subject::Cluster(Side::Source), ("failed", Code::NoPodMatches), |_, facts| {
+            sources(facts).clear();
+        });
+    assert!(shown(&check).contains("`app=pxc`"));
+}
+
+#[test]
+fn with_addresses_only_nobody_looks_for_members() {
+    let mut facts = facts();
+    sources(&mut facts).clear();
+    facts.source.cluster = None;
+    let checks = super::super::access(&endpoints_spec(), &facts);
+    assert!(!checks.iter().any(|check| check.subject == Subject::Cluster(Side::Source)), "{checks:#?}");
+    assert!(!checks.iter().any(|check| check.id == ids::CLUSTER_DISTINCT));
+}
+
+#[test]
+fn a_pod_that_is_not_ready_warns_while_another_is() {
+    broken(ids::MEMBER_READY, &source(1), ("warned", Code::MemberNotReady), |_, facts| {
+        sources(facts)[1].pod.ready = false
+    });
+    let check = broken(ids::MEMBER_READY, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
+        for one in replicas(facts) {
+            one.pod.ready = false;
+        }
+    });
+    assert!(commands(&check)[0].ends_with("describe pod pxc-0"));
+}
+
+#[test]
+fn a_login_that_is_refused_failed_and_what_depends_on_it_is_skipped() {
+    for (code, word) in [
+        (Code::AccessDenied, "failed"),
+        (Code::TlsRequired, "failed"),
+        (Code::ServerUnreachable, "unknown"),
+        (Code::ServerTimedOut, "unknown"),
+    ] {
+        broken(ids::SERVER_LOGIN, &replica(1), (word, code), |_, facts| replicas(facts)[1].server = unread(code));
+    }
+    let mut facts = facts();
+    replicas(&mut facts)[1].server = unread(Code::AccessDenied);
+    for id in [ids::SERVER_PRIVILEGES, ids::SERVER_VERSION, ids::GTID_MODE, ids::SERVER_IDS, ids::GTID_ERRANT] {
+        assert_eq!(verdict(&check_of(&spec(), &facts, id, &replica(1))).0, "skipped", "{id}");
+    }
+}
+
+#[test]
+fn a_missing_privilege_comes_with_its_grant() {
+    let check = broken(ids::SERVER_PRIVILEGES, &replica(0), ("failed", Code::PrivilegeMissing), |_, facts| {
+        sample::replica(facts, 0).missing_privileges =
+            vec!["REPLICATION_SLAVE_ADMIN".to_owned(), "SELECT ON performance_schema.*".to_owned()];
+    });
+    assert_eq!(
+        commands(&check),
+        [
+            "GRANT REPLICATION_SLAVE_ADMIN ON *.* TO 'pxc_link'@'%';  -- on replica pxc-0",
+            "GRANT SELECT ON performance_schema.* TO 'pxc_link'@'%';  -- on replica pxc-0",
+        ]
+    );
+}
+
+#[test]
+fn versions_are_compared_as_numbers() {
+    for version in ["8.0.25", "5.7.44-48", "8.0.3", "10.11.6-MariaDB-1"] {
+        broken(ids::SERVER_VERSION, &source(0), ("failed", Code::VersionTooOld), |_, facts| {
+            sample::source(facts, 0).version = version.to_owned();
+        });
+    }
+    broken(ids::SERVER_VERSION, &source(0), ("unknown", Code::VersionTooOld), |_, facts| {
+        sample::source(facts, 0).version = "unknown".to_owned();
+    });
+    for version in ["8.0.26", "8.0.36-28.1", "8.4.0", "9.7.0-debug", "10.0.0"] {
+        let mut facts = facts();
+        sample::source(&mut facts, 0).version = version.to_owned();
+        assert_eq!(verdict(&check_of(&spec(), &facts, ids::SERVER_VERSION, &source(0))), ("passed", None), "{version}");
+    }
+}

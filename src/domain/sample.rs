@@ -1,0 +1,284 @@
+//! A link and its facts with everything in order, for tests to break one thing at a time.
+
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+
+use super::{
+    channel::desired_channel,
+    facts::{
+        ChannelFacts, ClusterFacts, EnvoyFacts, EnvoyHost, Facts, MemberFacts, MeshFacts, NamedEntry, NodeFacts,
+        ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ReplicaFacts, ServerFacts, ServiceFacts, Sidecar,
+        SourceFacts, ThreadState,
+    },
+    gtid::GtidSet,
+    problem::Fetched,
+    spec::{
+        Account, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicaSpec, ReplicationSpec, SecretRef,
+        SourceLocation, SourceSpec, Tls,
+    },
+};
+
+/// `server_uuid` of the source's members.
+pub(crate) const SOURCE: [&str; 2] = ["5a000000-0000-0000-0000-000000000001", "5a000000-0000-0000-0000-000000000002"];
+/// `server_uuid` of the replica's members.
+pub(crate) const REPLICA: [&str; 2] = ["ee000000-0000-0000-0000-000000000001", "ee000000-0000-0000-0000-000000000002"];
+/// The virtual address of the link.
+pub(crate) const VIP: &str = "240.0.0.7";
+
+pub(crate) fn gtids(text: &str) -> GtidSet {
+    text.parse().unwrap()
+}
+
+pub(crate) fn ip(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+pub(crate) fn endpoint(text: &str) -> Endpoint {
+    let socket: std::net::SocketAddr = text.parse().unwrap();
+    Endpoint { address: socket.ip(), port: socket.port() }
+}
+
+pub(crate) fn spec() -> LinkSpec {
+    let cluster =
+        |context: &str| ClusterRef { kubeconfig: None, context: Some(context.to_owned()), namespace: "pxc".to_owned() };
+    let account = |user: &str| Account {
+        user: user.to_owned(),
+        password: SecretRef::Env(format!("{}_PASSWORD", user.to_uppercase())),
+    };
+    LinkSpec {
+        name: "production".to_owned(),
+        host: "pxc-source.production.global".to_owned(),
+        port: 3306,
+        vip: None,
+        source: SourceSpec {
+            location: SourceLocation::Kubernetes { cluster: cluster("production"), service: "pxc".to_owned() },
+            account: Some(account("pxc_link")),
+        },
+        replica: ReplicaSpec {
+            cluster: cluster("dr"),
+            selector: "app=pxc".to_owned(),
+            container: "pxc".to_owned(),
+            account: account("pxc_link"),
+        },
+        replication: ReplicationSpec {
+            account: account("repl"),
+            channel: "production".to_owned(),
+            tls: Tls::VerifyIdentity { ca: "/etc/mysql/tls/ca.crt".to_owned() },
+        },
+        lag: LagThresholds { warning: Duration::from_secs(30), critical: Duration::from_mins(5) },
+    }
+}
+
+/// The same link with addresses of the source instead of its cluster.
+pub(crate) fn endpoints_spec() -> LinkSpec {
+    let mut spec = spec();
+    spec.source.location =
+        SourceLocation::Endpoints(vec![endpoint("198.18.0.21:31306"), endpoint("198.18.0.11:31306")]);
+    spec.source.account = None;
+    spec
+}
+
+fn cluster(context: &str, uid: &str) -> ClusterFacts {
+    ClusterFacts {
+        context: context.to_owned(),
+        server: format!("https://{context}.example:6443"),
+        uid: uid.to_owned(),
+        version: "v1.36.3".to_owned(),
+        denied: Vec::new(),
+        istio_versions: vec!["v1".to_owned(), "v1beta1".to_owned()],
+        istiod_ready: Some(1),
+        ranges: vec!["10.42.0.0/20".to_owned(), "10.42.16.0/20".to_owned()],
+    }
+}
+
+pub(crate) fn pod(name: &str, node: &str, sidecar: Sidecar) -> PodFacts {
+    PodFacts {
+        name: name.to_owned(),
+        uid: format!("uid-of-{name}"),
+        ip: Some(ip("10.42.0.9")),
+        host_ip: Some(ip("198.18.0.12")),
+        node: Some(node.to_owned()),
+        ready: true,
+        containers: vec!["pxc".to_owned()],
+        sidecar,
+        dns_capture: matches!(sidecar, Sidecar::Present { .. }).then_some(true),
+        owner: Some("StatefulSet/pxc".to_owned()),
+        labels: BTreeMap::from([("app".to_owned(), "pxc".to_owned())]),
+        annotations: BTreeMap::new(),
+    }
+}
+
+pub(crate) fn server(uuid: &str, id: u32) -> ServerFacts {
+    ServerFacts {
+        server_uuid: uuid.to_owned(),
+        server_id: id,
+        hostname: format!("host-{id}"),
+        version: "9.7.0".to_owned(),
+        gtid_mode: "ON".to_owned(),
+        enforce_gtid_consistency: "ON".to_owned(),
+        log_bin: true,
+        log_replica_updates: true,
+        binlog_format: "ROW".to_owned(),
+        binlog_row_image: "FULL".to_owned(),
+        skip_replica_start: true,
+        super_read_only: true,
+        binlog_expire_logs_seconds: 2_592_000,
+        gtid_executed: gtids(&format!("{}:1-100", SOURCE[0])),
+        gtid_purged: gtids(&format!("{}:1-50", SOURCE[0])),
+        clock: "2026-11-21T08:00:10Z".parse().unwrap(),
+        missing_privileges: Vec::new(),
+        channels: Vec::new(),
+    }
+}
+
+/// The link's channel, running and caught up.
+pub(crate) fn channel() -> ChannelFacts {
+    let on = || ThreadState { state: "ON".to_owned(), error: None };
+    ChannelFacts {
+        name: "production".to_owned(),
+        settings: desired_channel(&spec()),
+        receiver: on(),
+        applier: on(),
+        source_uuid: Some(SOURCE[0].to_owned()),
+        received: gtids(&format!("{}:60-100", SOURCE[0])),
+        last_heard: Some("2026-11-21T08:00:08Z".parse().unwrap()),
+    }
+}
+
+pub(crate) fn host(address: &str, total: u64, failed: u64) -> EnvoyHost {
+    EnvoyHost { endpoint: endpoint(address), cx_total: total, cx_connect_fail: failed, cx_active: 0, ejected: false }
+}
+
+/// The path from a member, proven.
+pub(crate) fn path(member: &str) -> PathFacts {
+    PathFacts {
+        member: member.to_owned(),
+        resolved: Fetched::Got(vec![ip(VIP)]),
+        name_table: Fetched::Got(Some(vec![ip(VIP)])),
+        envoy: Fetched::Got(EnvoyFacts {
+            listener_cluster: Some("outbound|3306||pxc-source.production.global".to_owned()),
+            listener_error: None,
+            hosts: Some(vec![host("198.18.0.11:31306", 4, 0), host("198.18.0.21:31306", 2, 0)]),
+        }),
+        after: Fetched::Got(vec![host("198.18.0.11:31306", 5, 0), host("198.18.0.21:31306", 2, 0)]),
+        probe: Fetched::Got(ProbeAnswer {
+            by: "mysql client 9.7.0 in container pxc, TLS VERIFY_IDENTITY".to_owned(),
+            took_ms: 140,
+            end: ProbeEnd::Answered {
+                server_uuid: SOURCE[0].to_owned(),
+                hostname: "pxc-0".to_owned(),
+                seen_as: "repl@198.18.0.11".to_owned(),
+            },
+        }),
+        direct: None,
+    }
+}
+
+/// The link's own ServiceEntry.
+pub(crate) fn own_entry() -> NamedEntry {
+    NamedEntry {
+        namespace: "pxc".to_owned(),
+        name: "pxc-source-production".to_owned(),
+        hosts: vec!["pxc-source.production.global".to_owned()],
+        addresses: vec![VIP.to_owned()],
+        link: Some("production".to_owned()),
+    }
+}
+
+/// Somebody else's ServiceEntry.
+pub(crate) fn other_entry(namespace: &str, host: &str, address: &str) -> NamedEntry {
+    NamedEntry {
+        namespace: namespace.to_owned(),
+        name: "other".to_owned(),
+        hosts: vec![host.to_owned()],
+        addresses: vec![address.to_owned()],
+        link: None,
+    }
+}
+
+pub(crate) fn object(kind: &str, namespace: &str, name: &str, created: &str, spec: serde_json::Value) -> ObjectFacts {
+    ObjectFacts {
+        kind: kind.to_owned(),
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+        created: Some(created.parse().unwrap()),
+        spec,
+    }
+}
+
+fn node(name: &str, address: &str) -> NodeFacts {
+    NodeFacts { name: name.to_owned(), ready: true, addresses: vec![("InternalIP".to_owned(), ip(address))] }
+}
+
+/// Two members on each side, linked, running and caught up; the path proven from both members.
+pub(crate) fn facts() -> Facts {
+    let sidecar = Sidecar::Present { ready: true };
+    let member = |pod: PodFacts, server: ServerFacts| MemberFacts { pod, server: Fetched::Got(server) };
+    let mut carrier = server(REPLICA[0], 11);
+    carrier.channels.push(channel());
+    Facts {
+        at: "2026-11-21T08:00:09Z".parse().unwrap(),
+        source: SourceFacts {
+            cluster: Some(Fetched::Got(cluster("production", "uid-of-production"))),
+            service: Some(Fetched::Got(ServiceFacts {
+                name: "pxc".to_owned(),
+                kind: "NodePort".to_owned(),
+                selector: BTreeMap::from([("app".to_owned(), "pxc".to_owned())]),
+                ports: vec![(3306, Some(31306))],
+                local_only: false,
+            })),
+            nodes: Some(Fetched::Got(vec![node("production-1", "198.18.0.21"), node("production-0", "198.18.0.11")])),
+            members: Fetched::Got(vec![
+                member(pod("pxc-0", "production-0", Sidecar::Absent), server(SOURCE[0], 1)),
+                member(pod("pxc-1", "production-1", Sidecar::Absent), server(SOURCE[1], 2)),
+            ]),
+            policies: Some(Fetched::Got(Vec::new())),
+        },
+        replica: ReplicaFacts {
+            cluster: Fetched::Got(cluster("dr", "uid-of-dr")),
+            members: Fetched::Got(vec![
+                member(pod("pxc-0", "dr-0", sidecar), carrier),
+                member(pod("pxc-1", "dr-0", sidecar), server(REPLICA[1], 12)),
+            ]),
+            mesh: Fetched::Got(MeshFacts { entries: vec![own_entry()] }),
+            lease: Fetched::Got(None),
+        },
+        paths: vec![path("pxc-0"), path("pxc-1")],
+    }
+}
+
+/// The same before the first setup: no channel, no mesh object, no path.
+pub(crate) fn unlinked() -> Facts {
+    let mut facts = facts();
+    facts.paths.clear();
+    facts.replica.mesh = Fetched::Got(MeshFacts { entries: Vec::new() });
+    for one in replicas(&mut facts) {
+        got(&mut one.server).channels.clear();
+    }
+    facts
+}
+
+/// The fact, to be changed.
+pub(crate) fn got<T>(fact: &mut Fetched<T>) -> &mut T {
+    match fact {
+        Fetched::Got(fact) => fact,
+        Fetched::Failed(problem) => panic!("not fetched: {problem:?}"),
+    }
+}
+
+pub(crate) fn sources(facts: &mut Facts) -> &mut Vec<MemberFacts> {
+    got(&mut facts.source.members)
+}
+
+pub(crate) fn replicas(facts: &mut Facts) -> &mut Vec<MemberFacts> {
+    got(&mut facts.replica.members)
+}
+
+/// The server of a member of the source, by number.
+pub(crate) fn source(facts: &mut Facts, number: usize) -> &mut ServerFacts {
+    got(&mut sources(facts)[number].server)
+}
+
+/// The server of a member of the replica, by number.
+pub(crate) fn replica(facts: &mut Facts, number: usize) -> &mut ServerFacts {
+    got(&mut replicas(facts)[number].server)
+}
