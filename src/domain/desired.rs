@@ -273,11 +273,9 @@ mod tests {
     #[test]
     fn only_the_links_own_entry_is_kept() {
         let derived = vip::derive(&spec().host).to_string();
-        for change in [
-            |e: &mut NamedEntry| e.link = None,
-            |e| e.link = Some("staging".to_owned()),
-            |e| e.namespace = "shop".to_owned(),
-        ] {
+        let changes: [fn(&mut NamedEntry); 3] =
+            [|e| e.link = None, |e| e.link = Some("staging".to_owned()), |e| e.namespace = "shop".to_owned()];
+        for change in changes {
             let mut facts = facts();
             change(&mut got(&mut facts.replica.mesh).entries[0]);
             assert_eq!(vip_of(&spec(), &facts), (derived.clone(), VipOrigin::Derived));

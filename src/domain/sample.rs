@@ -83,6 +83,7 @@ fn cluster(context: &str, uid: &str) -> ClusterFacts {
         server: format!("https://{context}.example:6443"),
         uid: uid.to_owned(),
         version: "v1.36.3".to_owned(),
+        user: Some("pxc-link".to_owned()),
         denied: Vec::new(),
         istio_versions: vec!["v1".to_owned(), "v1beta1".to_owned()],
         istiod_ready: Some(1),

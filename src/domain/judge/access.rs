@@ -8,7 +8,7 @@ use super::{
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::{ClusterFacts, DeniedRule, Facts, MemberFacts, ServerFacts},
+    facts::{ClusterFacts, Facts, MemberFacts, ServerFacts},
     hint::Hint,
     problem::{Fetched, Problem},
     quote,
@@ -17,6 +17,9 @@ use crate::domain::{
 
 /// The oldest server whose statements this tool writes.
 const OLDEST: (u32, u32, u32) = (8, 0, 26);
+
+/// Up to so many missing rules are granted one by one.
+const FEW_RULES: usize = 3;
 
 /// Judges what every later stage stands on: clusters, permissions, members, logins, privileges and versions.
 pub fn access(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
@@ -81,51 +84,31 @@ fn permissions(spec: &LinkSpec, facts: &Facts, side: Side, seen: &Fetched<Cluste
     let asked = ask(ids::CLUSTER_PERMISSIONS, Subject::Cluster(side));
     let Fetched::Got(cluster) = seen else { return asked.skipped(reachable) };
     let Some(first) = cluster.denied.first() else { return asked.passed(["nothing that is needed is denied"]) };
+    let user = cluster.user.as_deref();
+    let who = user.map_or_else(|| "the user".to_owned(), |user| format!("`{user}`"));
     let count = cluster.denied.len();
     let mut problem = Problem::new(
         Code::Forbidden,
         format!(
-            "the user of context `{}` lacks {count} permission(s) of the {side} side, first: {}",
-            cluster.context,
-            words(first)
+            "{who} of context `{}` lacks {count} permission(s) of the {side} side, first: {first}",
+            cluster.context
         ),
     );
     for rule in &cluster.denied {
-        problem = problem.seen(format!("denied: {}", words(rule)));
+        problem = problem.seen(format!("denied: {rule}"));
     }
-    if let Some(kubectl) = Kubectl::of(spec, facts, side) {
-        let folder = format!("manifests/deploy/{side}/");
-        let hint = with(
-            Hint::text("have an administrator of that cluster bind the roles that hold these rules, then ask again"),
-            [kubectl.line_bare(&["apply", "-f", &folder]), can_i(&kubectl, first)],
-        );
-        problem = problem.hint(hint);
-    }
-    asked.failed(problem)
-}
-
-fn words(rule: &DeniedRule) -> String {
-    let resource =
-        if rule.group.is_empty() { rule.resource.clone() } else { format!("{}.{}", rule.resource, rule.group) };
-    match &rule.namespace {
-        Some(namespace) => format!("{} {resource} in namespace {namespace}", rule.verb),
-        None => format!("{} {resource} in the whole cluster", rule.verb),
-    }
-}
-
-fn can_i(kubectl: &Kubectl, rule: &DeniedRule) -> crate::domain::hint::Remedy {
-    let (resource, subresource) = rule.resource.split_once('/').unwrap_or((rule.resource.as_str(), ""));
-    let resource = if rule.group.is_empty() { resource.to_owned() } else { format!("{resource}.{}", rule.group) };
-    let flag = format!("--subresource={subresource}");
-    let mut arguments = vec!["auth", "can-i", rule.verb.as_str(), resource.as_str()];
-    if !subresource.is_empty() {
-        arguments.push(&flag);
-    }
-    if let Some(namespace) = &rule.namespace {
-        return kubectl.line_in(namespace, &arguments);
-    }
-    arguments.push("--all-namespaces");
-    kubectl.line_bare(&arguments)
+    let Some(kubectl) = Kubectl::of(spec, facts, side) else { return asked.failed(problem) };
+    let commands = match user {
+        // A few rules are granted one by one; more of them mean that the roles were never bound.
+        Some(user) if count <= FEW_RULES => {
+            let grants = cluster.denied.iter().flat_map(|rule| rule.grant(user));
+            grants.map(|argv| kubectl.line_bare(&argv.iter().map(String::as_str).collect::<Vec<_>>())).collect()
+        }
+        _ => vec![kubectl.line_bare(&["apply", "-f", &format!("manifests/deploy/{side}/")])],
+    };
+    asked.failed(
+        problem.hint(with(Hint::text("have an administrator of that cluster grant them, then ask again"), commands)),
+    )
 }
 
 fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> Vec<Check> {

@@ -37,22 +37,32 @@ fn a_missing_permission_is_named_in_the_words_of_rbac() {
         group: group.to_owned(),
         resource: resource.to_owned(),
         namespace: namespace.map(ToOwned::to_owned),
+        name: None,
     };
-    let check =
-        broken(ids::CLUSTER_PERMISSIONS, &Subject::Cluster(Side::Replica), ("failed", Code::Forbidden), |_, facts| {
-            got(&mut facts.replica.cluster).denied =
-                vec![rule("", "pods/exec", Some("pxc")), rule("networking.istio.io", "serviceentries", None)];
-        });
-    let text = shown(&check);
-    assert!(text.contains("denied: create pods/exec in namespace pxc"), "{text}");
-    assert!(text.contains("denied: create serviceentries.networking.istio.io in the whole cluster"), "{text}");
+    let denied = [rule("", "pods/exec", Some("pxc")), rule("networking.istio.io", "serviceentries", None)];
+    let judged = |denied: Vec<DeniedRule>, user: Option<&str>| {
+        let wanted = ("failed", Code::Forbidden);
+        broken(ids::CLUSTER_PERMISSIONS, &Subject::Cluster(Side::Replica), wanted, |_, facts| {
+            got(&mut facts.replica.cluster).denied.clone_from(&denied);
+            got(&mut facts.replica.cluster).user = user.map(ToOwned::to_owned);
+        })
+    };
+    let check = judged(denied.to_vec(), Some("pxc-link"));
+    for rule in &denied {
+        assert!(shown(&check).contains(&format!("denied: {rule}")), "{}", shown(&check));
+    }
     assert_eq!(
         commands(&check),
         [
-            "kubectl --context dr apply -f manifests/deploy/replica/",
-            "kubectl --context dr -n pxc auth can-i create pods '--subresource=exec'",
+            "kubectl --context dr create role pxc-link-create-pods-exec --namespace pxc --verb create --resource pods/exec",
+            "kubectl --context dr create rolebinding pxc-link-create-pods-exec --namespace pxc --role pxc-link-create-pods-exec --user pxc-link",
+            "kubectl --context dr create clusterrole pxc-link-create-serviceentries --verb create --resource serviceentries.networking.istio.io",
+            "kubectl --context dr create clusterrolebinding pxc-link-create-serviceentries --clusterrole pxc-link-create-serviceentries --user pxc-link",
         ]
     );
+    let roles = ["kubectl --context dr apply -f manifests/deploy/replica/"];
+    assert_eq!(commands(&judged(denied.to_vec(), None)), roles);
+    assert_eq!(commands(&judged(vec![denied[0].clone(); 4], Some("pxc-link"))), roles);
 }
 
 #[test]
