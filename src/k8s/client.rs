@@ -45,28 +45,14 @@ impl Cluster {
         let (mut config, context) = config(path, cluster.context.as_deref()).await?;
         // A silent retry hides what is wrong for minutes; every call has a deadline of its own.
         config.default_retry = false;
-        config.connect_timeout = Some(deadline.left());
+        config.connect_timeout = None;
         let target = Arc::new(Target {
             kubeconfig: path.map(|path| path.display().to_string()),
             context,
             server: config.cluster_url.to_string().trim_end_matches('/').to_owned(),
         });
         let what = "asking for the version";
-        // Making a client runs the context's credential plugin and waits for it, so it has a thread of its own.
-        let client = deadline
-            .bound(tokio::task::spawn_blocking(move || {
-                let runtime = tokio::runtime::Handle::current();
-                let _inside = runtime.enter();
-                Client::try_from(config)
-            }))
-            .await
-            .map_err(|elapsed| K8sError::TimedOut {
-                target: target.clone(),
-                what: "making credentials".into(),
-                elapsed,
-            })?
-            .map_err(|error| K8sError::Unreachable { target: target.clone(), causes: vec![error.to_string()] })?
-            .map_err(|error| K8sError::of(&target, what, error))?;
+        let client = made(config, &target, deadline).await?.map_err(|error| K8sError::of(&target, what, error))?;
         let mut this = Self { client, target, namespace: cluster.namespace.as_str().into(), version: "".into() };
         let version = this.call(what, deadline, this.client.apiserver_version()).await?;
         this.version = version.git_version.into();
@@ -104,6 +90,27 @@ impl Cluster {
     /// The API server's version, such as `v1.36.3`.
     pub fn version(&self) -> &str {
         &self.version
+    }
+}
+
+/// Makes a client, which runs the context's credential plugin and waits for it. The thread is not one of the runtime's, whose end
+/// would wait for a plugin that hangs.
+async fn made(config: Config, target: &Arc<Target>, deadline: Deadline) -> Result<kube::Result<Client>, K8sError> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    let runtime = tokio::runtime::Handle::current();
+    std::thread::spawn(move || {
+        let _inside = runtime.enter();
+        // Nobody waits for the client any more once the deadline has passed.
+        let _given_up = sender.send(Client::try_from(config));
+    });
+    let what = "making credentials";
+    match deadline.bound(receiver).await {
+        Ok(Ok(client)) => Ok(client),
+        Ok(Err(_)) => Err(K8sError::Unreachable {
+            target: target.clone(),
+            causes: vec![format!("{what}: the client's thread ended without a word")],
+        }),
+        Err(elapsed) => Err(K8sError::TimedOut { target: target.clone(), what: what.into(), elapsed }),
     }
 }
 

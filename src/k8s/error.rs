@@ -270,10 +270,11 @@ impl K8sError {
 fn auth_detail(error: &kube::client::AuthError) -> String {
     use kube::client::AuthError as A;
     match error {
-        A::AuthExecRun { cmd, out } => {
+        // Its command line is left out too: it begins with the environment that the kubeconfig gives it.
+        A::AuthExecRun { out, .. } => {
             let said = String::from_utf8_lossy(&out.stderr);
             let said = said.trim().lines().last().unwrap_or("nothing on standard error").to_owned();
-            format!("credential plugin `{cmd}` ended with {}: {said}", out.status)
+            format!("the credential plugin ended with {}: {said}", out.status)
         }
         A::AuthExecParse(_) => "the credential plugin's answer is not an ExecCredential".into(),
         A::AuthExecStart(error) => format!("the credential plugin cannot be started: {error}"),
