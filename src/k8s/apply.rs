@@ -104,7 +104,7 @@ async fn patch(
     let api = named.api(cluster);
     let what = format!("applying {}", named.title());
     let patch = Patch::Apply(object);
-    let answer = deadline.bound(api.patch(&named.name, parameters, &patch)).await;
+    let answer = deadline.bound(Box::pin(api.patch(&named.name, parameters, &patch))).await;
     match answer {
         Ok(Ok(applied)) => Ok(stripped(applied)),
         Ok(Err(kube::Error::Api(status))) if !conflicts(&status).is_empty() => Err(K8sError::Conflict {

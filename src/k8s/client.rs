@@ -66,7 +66,8 @@ impl Cluster {
         deadline: Deadline,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, K8sError> {
-        match deadline.bound(request).await {
+        // Boxed, since many of them are under way in one future of the caller.
+        match deadline.bound(Box::pin(request)).await {
             Ok(answer) => answer.map_err(|error| K8sError::of(&self.target, what, error)),
             Err(elapsed) => Err(K8sError::TimedOut { target: self.target(), what: what.to_owned(), elapsed }),
         }

@@ -105,7 +105,7 @@ pub async fn exec(
 async fn capped(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     let Some(mut stream) = stream else { return Vec::new() };
     let mut kept = Vec::new();
-    let mut buffer = [0_u8; 8192];
+    let mut buffer = vec![0_u8; 8192];
     // A stream that breaks ends the output; the status tells how the command ended.
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
         let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);

@@ -133,7 +133,7 @@ pub async fn http_get(
         let body = Limited::new(answer.into_body(), BODY_LIMIT).collect().await?.to_bytes();
         Ok::<_, Box<dyn std::error::Error + Send + Sync>>((status, body.to_vec()))
     };
-    let answer = deadline.bound(exchange).await.map_err(|elapsed| K8sError::TimedOut {
+    let answer = deadline.bound(Box::pin(exchange)).await.map_err(|elapsed| K8sError::TimedOut {
         target: cluster.target(),
         what: what.clone(),
         elapsed,

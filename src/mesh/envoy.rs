@@ -103,8 +103,8 @@ fn listener(dump: &Value, name: &str) -> (Option<String>, Option<String>) {
     let configs = dump["configs"].as_array().into_iter().flatten();
     let Some(found) = configs.into_iter().find(|config| config["name"] == name) else { return (None, None) };
     let chains = found["active_state"]["listener"]["filter_chains"].as_array().into_iter().flatten();
-    let filters = chains.flat_map(|chain| chain["filters"].as_array().into_iter().flatten());
-    let target = filters.filter_map(|filter| filter["typed_config"]["cluster"].as_str()).next();
+    let mut filters = chains.flat_map(|chain| chain["filters"].as_array().into_iter().flatten());
+    let target = filters.find_map(|filter| filter["typed_config"]["cluster"].as_str());
     let error = found["error_state"]["details"].as_str();
     (target.map(ToOwned::to_owned), error.map(ToOwned::to_owned))
 }

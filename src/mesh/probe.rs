@@ -290,7 +290,7 @@ mod tests {
 
     #[test]
     fn a_password_of_special_characters_is_one_quoted_line() {
-        let password = SecretString::from(r##"a#b"c\d'e f "##);
+        let password = SecretString::from(r#"a#b"c\d'e f "#);
         let file = option_file(Login { user: "repl", password: &password });
         assert_eq!(file, "[client]\nuser=\"repl\"\npassword=\"a#b\\\"c\\\\d'e f \"\n");
     }
