@@ -94,7 +94,7 @@ fn with_addresses_only_nobody_looks_for_members() {
 #[test]
 fn a_pod_that_is_not_ready_warns_while_another_is() {
     broken(ids::MEMBER_READY, &source(1), ("warned", Code::MemberNotReady), |_, facts| {
-        sources(facts)[1].pod.ready = false
+        sources(facts)[1].pod.ready = false;
     });
     let check = broken(ids::MEMBER_READY, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
         for one in replicas(facts) {

@@ -54,7 +54,7 @@ fn a_channel_that_points_elsewhere_is_not_the_same_as_one_that_differs() {
         assert!(shown(&check).contains("SOURCE_HOST: "), "{}", shown(&check));
     }
     broken(ids::CHANNEL_SETTINGS, &replica(0), ("failed", Code::ChannelElsewhere), |_, facts| {
-        channel(facts).settings.port = 3307
+        channel(facts).settings.port = 3307;
     });
     let check = broken(ids::CHANNEL_SETTINGS, &replica(0), ("failed", Code::ChannelDiffers), |_, facts| {
         channel(facts).settings.tls = Tls::Disabled;

@@ -211,4 +211,6 @@ fn the_mode_of_a_port_is_composed_as_istiod_does() {
     }
     let port = vec![peer("pxc", "own", 3, own("STRICT", "DISABLE"))];
     assert_eq!(mutual_tls(&port, "pxc", &labels, 33060).0, Strict);
+    let root = vec![peer("istio-system", "own", 1, own("STRICT", "STRICT"))];
+    assert_eq!(mutual_tls(&root, "istio-system", &labels, 3306).0, Permissive);
 }

@@ -161,7 +161,7 @@ fn the_endpoints_must_be_the_sources() {
     let me = &replica(0);
     for hosts in [None, Some(Vec::new()), Some(vec![host("198.18.0.99:31306", 0, 0)])] {
         broken(ids::ENVOY_ENDPOINTS, me, ("failed", Code::NoEndpoints), |_, facts| {
-            envoy(facts).hosts.clone_from(&hosts)
+            envoy(facts).hosts.clone_from(&hosts);
         });
     }
     let check = broken(ids::ENVOY_ENDPOINTS, me, ("failed", Code::NoEndpoints), |_, facts| {
@@ -224,9 +224,10 @@ fn without_counters_nobody_is_blamed() {
 
 #[test]
 fn counters_that_began_anew_are_all_of_this_probe() {
-    broken(ids::ENDPOINT_ACCEPTS, &replica(0), ("failed", Code::EndpointRefused), |_, facts| {
-        facts.paths[0].probe = Fetched::Got(error(90, 2013, READING));
-        facts.paths[0].after = Fetched::Got(vec![host("198.18.0.11:31306", 1, 1), host("198.18.0.21:31306", 2, 0)]);
+    broken(ids::GREETING_ARRIVES, &replica(0), ("failed", Code::PermissiveHang), |_, facts| {
+        meshed_source(facts);
+        facts.paths[0].probe = Fetched::Got(error(5_020, 2013, WAITING));
+        facts.paths[0].after = Fetched::Got(vec![host("198.18.0.11:31306", 1, 0), host("198.18.0.21:31306", 2, 0)]);
     });
 }
 
@@ -435,7 +436,7 @@ fn what_the_server_answers_decides_the_code() {
         ),
     ] {
         let check = broken(ids::PATH_QUERY, &replica(0), ("failed", code), |_, facts| {
-            probe(facts, error(80, errno, text), 1, 0)
+            probe(facts, error(80, errno, text), 1, 0);
         });
         assert!(shown(&check).contains(text), "the server's own words are evidence");
         // The greeting was there, so nothing before it may be blamed.

@@ -35,10 +35,10 @@ fn the_source_must_log_all_and_the_replica_should() {
     ];
     for break_it in breaks {
         broken(ids::BINLOG_ENABLED, &source(0), ("failed", Code::PrerequisiteMissing), |_, facts| {
-            break_it(facts, Side::Source)
+            break_it(facts, Side::Source);
         });
         broken(ids::BINLOG_ENABLED, &replica(0), ("warned", Code::PrerequisiteMissing), |_, facts| {
-            break_it(facts, Side::Replica)
+            break_it(facts, Side::Replica);
         });
     }
     let row = |side| move |_: &mut _, facts: &mut Facts| server(facts, side).binlog_format = "MIXED".to_owned();
@@ -74,7 +74,7 @@ fn identities_must_differ_from_every_member_not_only_the_attached_one() {
     assert!(shown(&check).contains("source pxc-1 and replica pxc-1"), "{}", shown(&check));
     assert_eq!(commands(&check), ["SET PERSIST server_id = 1001;  -- on replica pxc-1"]);
     broken(ids::SERVER_IDS, &replica(0), ("failed", Code::ServerIdClash), |_, facts| {
-        sample::replica(facts, 0).server_id = 0
+        sample::replica(facts, 0).server_id = 0;
     });
     broken(ids::SERVER_IDS, &replica(0), ("failed", Code::ServerIdClash), |_, facts| {
         sample::replica(facts, 0).server_uuid = SOURCE[1].to_uppercase();
@@ -178,14 +178,16 @@ fn the_union_of_all_members_counts() {
 
 #[test]
 fn a_source_that_was_read_first_may_only_be_behind_the_times() {
-    broken(ids::GTID_ERRANT, &replica(0), ("unknown", Code::Errant), |_, facts| {
-        for number in 0..2 {
-            sample::source(facts, number).clock = "2026-11-21T08:00:09Z".parse().unwrap();
-        }
-        let server = sample::replica(facts, 0);
-        server.gtid_executed = gtids(&format!("{}:1-105", SOURCE[0]));
-        server.channels[0].received = gtids(&format!("{}:60-105", SOURCE[0]));
-    });
+    for (clock, word) in [("2026-11-21T08:00:09Z", "unknown"), ("2026-11-21T08:00:11Z", "failed")] {
+        broken(ids::GTID_ERRANT, &replica(0), (word, Code::Errant), |_, facts| {
+            for number in 0..2 {
+                sample::source(facts, number).clock = clock.parse().unwrap();
+            }
+            let server = sample::replica(facts, 0);
+            server.gtid_executed = gtids(&format!("{}:1-105", SOURCE[0]));
+            server.channels[0].received = gtids(&format!("{}:60-105", SOURCE[0]));
+        });
+    }
 }
 
 #[test]
