@@ -118,6 +118,7 @@ fn the_name_may_be_defined_once_in_the_members_namespace() {
     });
     let mut facts = facts();
     got(&mut facts.replica.mesh).entries.push(other_entry("pxc", "*.staging.global", "240.0.0.9"));
+    got(&mut facts.replica.mesh).entries.push(other_entry("pxc", "*.production", "240.0.0.10"));
     assert_eq!(verdict(&check_of(&spec(), &facts, ids::HOST_FREE, &Subject::Link)), ("passed", None));
 }
 
