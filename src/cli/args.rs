@@ -17,7 +17,6 @@ pub struct Cli {
 
 /// Flags that every command takes.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub struct Global {
     /// The configuration file [default: PXC_LINK_CONFIG, ./pxc-link.yaml, then the user's configuration folder]
     #[arg(long, global = true, value_name = "FILE")]

@@ -97,7 +97,7 @@ pub(super) fn explain(context: &Context, args: &ExplainArgs) -> Ended {
 
 /// Name and version, as a document.
 #[derive(Serialize)]
-struct Version {
+struct About {
     schema: &'static str,
     name: &'static str,
     version: &'static str,
@@ -106,8 +106,8 @@ struct Version {
 /// `pxc-link version`
 pub(super) fn version(context: &Context, format: &FormatArgs) -> Ended {
     let output = Output { printer: context.printer.clone(), format: format.output };
-    let version =
-        Version { schema: "pxc-link.io/version/v1", name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
-    output.result(|| format!("{} {}", version.name, version.version), &version)?;
+    let about =
+        About { schema: "pxc-link.io/version/v1", name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+    output.result(|| format!("{} {}", about.name, about.version), &about)?;
     Ok(ExitCode::SUCCESS)
 }

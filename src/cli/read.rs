@@ -22,7 +22,7 @@ use crate::{
         status::{Lag, LinkState, LinkStatus, Sample},
     },
     error::Failure,
-    report::{json, status as shown, text},
+    report::{json, status as shown, text as shown_text},
     wait::Deadline,
     workflow::{verify as verifying, watch},
 };
@@ -46,25 +46,24 @@ pub(super) async fn verify(context: &Context, args: VerifyArgs) -> Ended {
     let (events, deadline) = (context.events(), context.deadline(READING));
     let mut reports = Vec::new();
     for spec in &links {
-        let facts = match &args.facts {
-            Some(file) => read_facts(file)?,
-            None => {
-                let session = context.session(spec, deadline, &events);
-                session.interruptible("while the link was verified", verifying::facts(&session)).await?
-            }
+        let facts = if let Some(file) = &args.facts {
+            read_facts(file)?
+        } else {
+            let session = context.session(spec, deadline, &events);
+            session.interruptible("while the link was verified", verifying::facts(&session)).await?
         };
         if let Some(file) = &args.save {
             save_facts(file, &facts)?;
         }
         reports.push(verifying::report(spec, &facts));
     }
-    let detail = if context.global.verbose > 0 { text::Detail::Full } else { text::Detail::Brief };
+    let detail = if context.global.verbose > 0 { shown_text::Detail::Full } else { shown_text::Detail::Brief };
     let documents: Vec<json::ReportDto> = reports.iter().map(Into::into).collect();
     let theme = context.printer.out_theme();
-    let lines = || reports.iter().map(|report| text::report(report, detail, theme)).collect::<Vec<_>>().join("\n");
+    let text = || reports.iter().map(|report| shown_text::report(report, detail, theme)).collect::<Vec<_>>().join("\n");
     match documents.as_slice() {
-        [one] => output.result(lines, one)?,
-        all => output.result(lines, &all)?,
+        [one] => output.result(text, one)?,
+        all => output.result(text, &all)?,
     }
     let worst = reports.iter().map(|report| verdict(report, args.strict)).max_by_key(|exit| *exit as u8);
     Ok(worst.map_or(

@@ -18,9 +18,10 @@ use crate::{
         desired,
         facts::Facts,
         hint::Hint,
-        judge,
+        judge::{self, ids},
         plan::{self, Action, MeshPreviews, Plan, StepKind},
         problem::Problem,
+        spec::{LinkSpec, SourceLocation},
         status::LinkStatus,
     },
     error::Failure,
@@ -71,9 +72,23 @@ pub struct Finished {
 /// # Errors
 /// Everything that stands in the way, judged before anything is written.
 pub async fn plan(session: Session, options: Options) -> Result<Planned, Failure> {
+    if let SourceLocation::Endpoints(_) = session.spec.source.location {
+        return Err(not_by_endpoints(&session.spec).into());
+    }
     let sides = Sides::connect(&session).await;
     let made = session.interruptible("while both sides were looked at", make(&session, &sides, options)).await??;
     Ok(Planned { session, sides, options, made })
+}
+
+/// A wrong server must never get a row applied: without the source's cluster nobody can say which server is the right one.
+fn not_by_endpoints(spec: &LinkSpec) -> Problem {
+    let message = format!(
+        "link `{}` gives the source's addresses only, and setup cannot tell yet which server is meant",
+        spec.name
+    );
+    Problem::new(Code::NotSupportedYet, message)
+        .seen("source.endpoints is served by verify, status, monitor and teardown")
+        .hint(Hint::text("name the source's Service under `source.kubernetes`"))
 }
 
 impl Planned {
@@ -179,6 +194,11 @@ fn seen_of(facts: &Facts) -> String {
 /// The check that stops a setup first, then every other that failed.
 fn refuse(checks: &[Check]) -> Result<(), Failure> {
     let Some(first) = judge::blocking(checks) else { return Ok(()) };
+    let same_cluster = checks.iter().find(|check| check.id == ids::CLUSTER_DISTINCT && !check.is_good());
+    if let Some(problem) = same_cluster.and_then(Check::problem) {
+        // Everything else that is wrong then is wrong because of it.
+        return Err(problem.clone().into());
+    }
     let failed = checks.iter().filter(|check| matches!(check.outcome, Outcome::Failed(_)));
     let mut problems: Vec<Problem> = Vec::new();
     for problem in std::iter::once(first).chain(failed).filter_map(Check::problem) {
@@ -226,7 +246,7 @@ async fn stages(
     let mut live = sides.open(Side::Replica, &member, session.deadline).await?;
     configure(session, sides, &mut live, &plan, &member, done).await?;
     start::staged(session, &mut live, &member, &facts, |thread| {
-        done.started(thread, &session.spec.replication.channel, &member)
+        done.started(thread, &session.spec.replication.channel, &member);
     })
     .await?;
     drop(live);
@@ -336,9 +356,9 @@ async fn configure(
         })
         .await?;
     if creates {
-        done.created_channel(&step.target)
+        done.created_channel(&step.target);
     } else {
-        done.changed(&step.target)
+        done.changed(&step.target);
     }
     Ok(())
 }

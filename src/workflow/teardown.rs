@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long what was received may take to be applied before the channel goes.
-const DRAIN: Duration = Duration::from_secs(60);
+const DRAIN: Duration = Duration::from_mins(1);
 /// Between two looks at it.
 const EVERY: Duration = Duration::from_millis(300);
 

@@ -34,7 +34,7 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("a_second_setup_at_once", second_setup),
     ("channel_points_elsewhere", channel_elsewhere),
     ("purged_gtids", purged_gtids),
-    ("endpoints_that_refuse", endpoints_that_refuse),
+    ("endpoints_only", endpoints_only),
     ("out_of_time", out_of_time),
 ];
 
@@ -236,7 +236,7 @@ fn purged_gtids(stage: &Stage) -> Checked {
     refused
 }
 
-fn endpoints_that_refuse(stage: &Stage) -> Checked {
+fn endpoints_only(stage: &Stage) -> Checked {
     stage.unlinked()?;
     let node = stage.world.node_address(Cluster::Production);
     let endpoints = format!("endpoints: [{{address: {node}, port: 31999}}]");
@@ -244,9 +244,9 @@ fn endpoints_that_refuse(stage: &Stage) -> Checked {
         stage,
         "kubernetes: {context: production, namespace: pxc, service: pxc}\n      account: {user: pxc_link, password: {env: PXC_SOURCE_PASSWORD}}",
         &endpoints,
-        4,
-        "PXL340",
-        &["31999"],
+        3,
+        "PXL110",
+        &["source.endpoints"],
     )
 }
 

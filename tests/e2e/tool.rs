@@ -39,17 +39,17 @@ impl Tool {
         self
     }
 
-    /// The command of a run, without a terminal.
+    /// The command of a run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pxc-link"));
-        command.args(arguments).current_dir(&self.folder).env_clear().envs(&self.environment).stdin(Stdio::null());
+        command.args(arguments).current_dir(&self.folder).env_clear().envs(&self.environment);
         command
     }
 
     /// Runs it to its end, without a terminal.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ended, Failed> {
         let begun = Instant::now();
-        let output = self.command(arguments).output()?;
+        let output = self.command(arguments).stdin(Stdio::null()).output()?;
         Ok(Ended {
             code: output.status.code(),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

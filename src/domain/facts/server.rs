@@ -7,6 +7,7 @@ use super::super::{gtid::GtidSet, spec::Tls};
 
 /// A server that answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a variable of the server")]
 pub struct ServerFacts {
     /// `@@server_uuid`, lower case.
     pub server_uuid: String,
