@@ -2,13 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use pxc_link::cli::{self, args::Cli};
 
 fn main() -> ExitCode {
     // Two rustls users (kube and mysql_async) share one provider; it must be chosen before either makes a client.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => {
             let _ = error.print();

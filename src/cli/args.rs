@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, str::FromStr, time::Duration};
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
 /// Links a replica MySQL cluster to a remote source through an Istio name, and proves that it works.
@@ -15,8 +15,28 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads the process's own command line.
+    ///
+    /// # Errors
+    /// What is wrong with it, or the text that `--help` and `--version` ask for.
+    pub fn read() -> Result<Self, clap::Error> {
+        let cli = Self::try_parse()?;
+        match &cli.command {
+            Command::Verify(VerifyArgs { links, save, facts, .. })
+                if links.source.len() > 1 && (save.is_some() || facts.is_some()) =>
+            {
+                let reason = "--save and --facts are about one link; give --source once";
+                Err(Self::command().error(ErrorKind::ArgumentConflict, reason))
+            }
+            _ => Ok(cli),
+        }
+    }
+}
+
 /// Flags that every command takes.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// The configuration file [default: PXC_LINK_CONFIG, ./pxc-link.yaml, then the user's configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
@@ -33,7 +53,7 @@ pub struct Global {
     /// How to show what is going on, on standard error
     #[arg(long, global = true, value_enum, value_name = "FORM", default_value_t = ProgressForm::Text)]
     pub progress: ProgressForm,
-    /// Shows no progress
+    /// Shows progress as plain lines, never as one that is redrawn; --quiet shows none
     #[arg(long, global = true, env = "PXC_LINK_NO_PROGRESS", value_parser = clap::builder::FalseyValueParser::new())]
     pub no_progress: bool,
     /// Says only what was asked for and what is wrong
@@ -126,7 +146,7 @@ pub struct InitArgs {
     /// The container in which mysqld runs
     #[arg(long, value_name = "CONTAINER", default_value = "pxc")]
     pub container: String,
-    /// The CA file's path on the replica's members; without it the file asks for a decision
+    /// The path of the CA file on the replica's members
     #[arg(long, value_name = "PATH", default_value = "/etc/mysql/ssl/ca.crt")]
     pub ca: String,
     /// The account that reads the source
@@ -186,11 +206,11 @@ pub struct VerifyArgs {
     /// Warnings count as failures
     #[arg(long)]
     pub strict: bool,
-    /// Writes the facts to a file, to be judged elsewhere
-    #[arg(long, value_name = "FILE", conflicts_with = "facts")]
+    /// Writes the facts of the link to a file, to be judged elsewhere
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["facts", "all"])]
     pub save: Option<PathBuf>,
-    /// Judges the facts of a file instead of looking
-    #[arg(long, value_name = "FILE")]
+    /// Judges the facts of a file instead of looking; the configuration must be that of the link they were saved from
+    #[arg(long, value_name = "FILE", conflicts_with = "all")]
     pub facts: Option<PathBuf>,
     #[command(flatten)]
     pub format: FormatArgs,
@@ -216,6 +236,9 @@ pub struct MonitorArgs {
     /// Ends after so many samples
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    /// The form of the samples
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
+    pub output: Format,
 }
 
 /// `pxc-link teardown`
@@ -237,7 +260,7 @@ pub struct ExplainArgs {
     #[arg(required_unless_present = "list")]
     pub code: Option<String>,
     /// Lists every code
-    #[arg(long)]
+    #[arg(long, conflicts_with = "code")]
     pub list: bool,
 }
 
@@ -290,6 +313,9 @@ pub enum WaitFor {
     CaughtUp,
 }
 
+/// Nobody waits longer; far beyond it a moment in the future cannot be represented.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
 /// A span of time as Go writes it: `90s`, `5m`, `1h30m`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span(pub Duration);
@@ -301,14 +327,18 @@ impl FromStr for Span {
         let wrong = || format!("`{text}` is no duration; write it like 90s, 5m or 1h30m");
         let parsed: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
         let span = Duration::try_from(parsed).map_err(|_| wrong())?;
-        if span.is_zero() { Err(format!("`{text}` is no time at all; give at least 1ms")) } else { Ok(Self(span)) }
+        if span.is_zero() {
+            Err(format!("`{text}` is no time at all; give at least 1ms"))
+        } else if span > LONGEST {
+            Err(format!("`{text}` is longer than {} days", LONGEST.as_secs() / (24 * 60 * 60)))
+        } else {
+            Ok(Self(span))
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -319,7 +349,7 @@ mod tests {
     #[test]
     fn spans_are_read_as_go_writes_them() {
         assert_eq!("1h30m".parse::<Span>(), Ok(Span(Duration::from_mins(90))));
-        for wrong in ["", "5", "-5s", "soon", "0s"] {
+        for wrong in ["", "5", "-5s", "soon", "0s", "8785h", "9223372036854775807s"] {
             assert!(wrong.parse::<Span>().is_err(), "{wrong}");
         }
     }

@@ -13,9 +13,10 @@ use crate::{
     config::{
         self, FILE_NAME,
         init::{AccountDraft, Draft, ReplicaDraft, SourceDraft},
+        show::ValueView,
     },
     domain::{
-        code::{self, Code},
+        code::Code,
         hint::Hint,
         problem::Problem,
         spec::{SecretRef, Tls},
@@ -51,18 +52,37 @@ pub(super) fn init(context: &Context, args: &InitArgs) -> Ended {
     let text = config::init::render(&draft);
     // What is written must be readable: a bad name or path is found now and not by the next command.
     let path = context.global.config.as_deref().unwrap_or(Path::new(FILE_NAME));
-    config::check(&text, path).map_err(Failure::of)?;
+    config::check(&text, path).map_err(|problems| refused(problems, path))?;
     if args.stdout {
         context.printer.out(&text)?;
         return Ok(ExitCode::SUCCESS);
     }
     config::init::write(path, &text)?;
     context.printer.note(&format!(
-        "wrote {}; set PXC_SOURCE_PASSWORD, PXC_REPLICA_PASSWORD and PXC_REPLICATION_PASSWORD, then run `pxc-link setup --source {} --dry-run`",
+        "wrote {}; set PXC_SOURCE_PASSWORD, PXC_REPLICA_PASSWORD and PXC_REPLICATION_PASSWORD, then run `{}`",
         path.display(),
-        args.name
+        context.command_line(&["setup", "--source", &args.name, "--dry-run"])
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Problems of a draft that was never written: places in it would lead to no file.
+fn refused(mut problems: Vec<Problem>, path: &Path) -> Failure {
+    let place = format!("{}:", path.display());
+    for problem in &mut problems {
+        problem.evidence.retain(|seen| !seen.starts_with(&place));
+        problem.evidence.push(format!("`{}` was not written", path.display()));
+    }
+    Failure::of(problems)
+}
+
+/// The resolved configuration, as a document.
+#[derive(Serialize)]
+struct Resolved<'a> {
+    schema: &'static str,
+    file: &'a str,
+    chosen_by: &'a str,
+    values: &'a [ValueView],
 }
 
 /// `pxc-link config`
@@ -73,8 +93,14 @@ pub(super) fn config(context: &Context, args: &ConfigArgs) -> Ended {
         output.result(|| format!("{schema:#}"), &schema)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let config = context.config()?;
-    output.result(|| config.view.to_string(), &config.view)?;
+    let view = context.config()?.view;
+    let document = Resolved {
+        schema: "pxc-link.io/config/v1",
+        file: &view.file,
+        chosen_by: &view.chosen_by,
+        values: &view.values,
+    };
+    output.result(|| view.to_string(), &document)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -82,14 +108,15 @@ pub(super) fn config(context: &Context, args: &ConfigArgs) -> Ended {
 pub(super) fn explain(context: &Context, args: &ExplainArgs) -> Ended {
     let theme = context.printer.out_theme();
     let text = match &args.code {
-        Some(code) if !args.list => {
-            let code: Code = code.parse().map_err(|error: code::UnknownCode| {
-                Problem::new(Code::NoSuchCode, error.to_string())
-                    .hint(Hint::run("list every code", ["pxc-link", "explain", "--list"]))
+        Some(code) => {
+            let code: Code = code.parse().map_err(|_| {
+                Problem::new(Code::NoSuchCode, format!("there is no code `{}`", code.escape_debug()))
+                    .seen("codes are written `PXL402`, `pxl402` or `402`")
+                    .hint(Hint::run("find it in the list of all codes", ["pxc-link", "explain", "--list"]))
             })?;
             explained::explain(code, theme)
         }
-        _ => explained::list(theme),
+        None => explained::list(theme),
     };
     context.printer.out(&text)?;
     Ok(ExitCode::SUCCESS)

@@ -110,7 +110,8 @@ fn format_of(command: &Command) -> Format {
         Command::Status(args) => args.format.output,
         Command::Teardown(args) => args.format.output,
         Command::Version(format) => format.output,
-        Command::Init(_) | Command::Monitor(_) | Command::Explain(_) | Command::Completions { .. } => Format::Text,
+        Command::Monitor(args) => args.output,
+        Command::Init(_) | Command::Explain(_) | Command::Completions { .. } => Format::Text,
     }
 }
 
@@ -124,6 +125,17 @@ fn exit(exit: Exit) -> ExitCode {
 }
 
 impl Context {
+    /// A command line to go on with, for the files that this one was given.
+    fn command_line(&self, arguments: &[&str]) -> String {
+        let files = [("--config", &self.global.config), ("--kubeconfig", &self.global.kubeconfig)];
+        let mut line = vec!["pxc-link".to_owned()];
+        for (flag, file) in files {
+            line.extend(file.iter().flat_map(|file| [flag.to_owned(), file.display().to_string()]));
+        }
+        line.extend(arguments.iter().map(ToString::to_string));
+        shell_words::join(line)
+    }
+
     fn config(&self) -> Result<Config, Failure> {
         config::load(self.global.config.as_deref()).map_err(Failure::of)
     }

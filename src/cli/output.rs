@@ -28,9 +28,20 @@ impl Output {
         let text = match self.format {
             Format::Text => text(),
             Format::Yaml => config::to_yaml(document),
-            Format::Json => json::text(document).map_err(|error| {
-                Problem::new(Code::Internal, "the result cannot be written as JSON").seen(error.to_string())
-            })?,
+            Format::Json => json::text(document).map_err(|error| not_json(&error))?,
+        };
+        self.printer.out(&text)
+    }
+
+    /// One document of a stream: a line of text, a line of JSON, or a YAML document with its separator.
+    ///
+    /// # Errors
+    /// Standard output cannot be written.
+    pub(super) fn one_of_many(&self, text: impl FnOnce() -> String, document: &impl Serialize) -> Result<(), Problem> {
+        let text = match self.format {
+            Format::Text => text(),
+            Format::Yaml => format!("---\n{}", config::to_yaml(document)),
+            Format::Json => json::line(document).map_err(|error| not_json(&error))?,
         };
         self.printer.out(&text)
     }
@@ -50,6 +61,10 @@ impl Output {
         }
         super::exit(failure.exit())
     }
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(Code::Internal, "the result cannot be written as JSON").seen(error.to_string())
 }
 
 fn format_changes(what: &str, changes: &[Change]) -> String {

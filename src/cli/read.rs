@@ -1,6 +1,6 @@
 //! Reading commands: verify, status, monitor.
 
-use std::{fs, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, fs, path::Path, process::ExitCode, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -17,6 +17,7 @@ use crate::{
         code::{Code, Exit},
         facts::Facts,
         gtid::GtidSet,
+        hint::Hint,
         problem::Problem,
         spec::LinkSpec,
         status::{Lag, LinkState, LinkStatus, Sample},
@@ -65,19 +66,24 @@ pub(super) async fn verify(context: &Context, args: VerifyArgs) -> Ended {
         [one] => output.result(text, one)?,
         all => output.result(text, &all)?,
     }
-    let worst = reports.iter().map(|report| verdict(report, args.strict)).max_by_key(|exit| *exit as u8);
-    Ok(worst.map_or(
-        ExitCode::SUCCESS,
-        |worst| if worst as u8 == 0 { ExitCode::SUCCESS } else { ExitCode::from(worst as u8) },
-    ))
+    Ok(worst(reports.iter().map(|report| verdict(report, args.strict))))
 }
 
-/// How bad a report is, worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How bad something is, worst last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
-    Good = 0,
-    Bad = Exit::Checks as isize,
-    Unreached = Exit::Unreachable as isize,
+    Good,
+    Unreached,
+    Bad,
+}
+
+/// The exit code of the worst.
+fn worst(verdicts: impl Iterator<Item = Verdict>) -> ExitCode {
+    match verdicts.max().unwrap_or(Verdict::Good) {
+        Verdict::Good => ExitCode::SUCCESS,
+        Verdict::Unreached => exit(Exit::Unreachable),
+        Verdict::Bad => exit(Exit::Checks),
+    }
 }
 
 fn verdict(report: &Report, strict: bool) -> Verdict {
@@ -93,17 +99,21 @@ fn verdict(report: &Report, strict: bool) -> Verdict {
     }
 }
 
-fn read_facts(file: &std::path::Path) -> Result<Facts, Problem> {
+fn read_facts(file: &Path) -> Result<Facts, Problem> {
     let wrong = |seen: String| {
-        Problem::new(Code::FactsUnreadable, format!("the facts in `{}` cannot be read", file.display())).seen(seen)
+        Problem::new(Code::FactsUnreadable, format!("the facts in `{}` cannot be read", file.display()))
+            .seen(seen)
+            .hint(Hint::text("give a file that `pxc-link verify --save FILE` of this version wrote"))
     };
     let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
     serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
 }
 
-fn save_facts(file: &std::path::Path, facts: &Facts) -> Result<(), Problem> {
+fn save_facts(file: &Path, facts: &Facts) -> Result<(), Problem> {
     let wrong = |seen: String| {
-        Problem::new(Code::OutputUnwritable, format!("the facts cannot be written to `{}`", file.display())).seen(seen)
+        Problem::new(Code::OutputUnwritable, format!("the facts cannot be written to `{}`", file.display()))
+            .seen(seen)
+            .hint(Hint::text("give a path in a folder that this user may write to"))
     };
     let text = serde_json::to_string_pretty(facts).map_err(|error| wrong(error.to_string()))?;
     fs::write(file, text + "\n").map_err(|error| wrong(error.to_string()))
@@ -120,11 +130,17 @@ pub(super) async fn status(context: &Context, args: StatusArgs) -> Ended {
     let statuses: Vec<LinkStatus> = seen.into_iter().flat_map(|seen| seen.statuses).collect();
     let document = json::StatusesDto::new(Timestamp::now(), &statuses);
     output.result(|| shown::table(&statuses, context.printer.out_theme()), &document)?;
-    let worst = statuses.iter().map(|status| state_exit(status.state)).max_by_key(|exit| *exit as u8);
-    Ok(worst.map_or(ExitCode::SUCCESS, |worst| ExitCode::from(worst as u8)))
+    // A status names what is wrong in one line; what was seen and what mends it takes a look at everything.
+    let wrong = statuses.iter().filter(|status| verdict_of(status.state) != Verdict::Good);
+    let wrong: BTreeSet<&str> = wrong.map(|status| status.link.as_str()).collect();
+    for link in wrong {
+        let verify = context.command_line(&["verify", "--source", link]);
+        context.printer.note(&format!("hint: what is wrong with {link} and what mends it\n    $ {verify}"));
+    }
+    Ok(worst(statuses.iter().map(|status| verdict_of(status.state))))
 }
 
-fn state_exit(state: LinkState) -> Verdict {
+fn verdict_of(state: LinkState) -> Verdict {
     match state {
         LinkState::Replicating | LinkState::CatchingUp => Verdict::Good,
         LinkState::Connecting | LinkState::Stopped | LinkState::Broken | LinkState::NotConfigured => Verdict::Bad,
@@ -136,6 +152,7 @@ fn state_exit(state: LinkState) -> Verdict {
 pub(super) async fn monitor(context: &Context, args: MonitorArgs) -> Ended {
     let config = context.config()?;
     let spec = config.link(args.link.source.as_deref())?;
+    let output = Output { printer: context.printer.clone(), format: args.output };
     let events = context.events();
     // Without a --timeout it goes on until it is told to stop.
     let deadline = context.global.timeout.map(|span| Deadline::after(span.0));
@@ -173,12 +190,14 @@ pub(super) async fn monitor(context: &Context, args: MonitorArgs) -> Ended {
             }
             let note = note(spec, &status);
             let sample = Sample { at: seen.facts.at, status, applied_per_second: rate, note };
-            context.printer.out(&shown::sample(&sample, context.printer.out_theme()))?;
+            let theme = context.printer.out_theme();
+            output.one_of_many(|| shown::sample(&sample, theme), &json::SampleDto::from(&sample))?;
         }
         samples += 1;
     }
     let worst = worst.map_or("not known".to_owned(), |seconds| Lag::Exactly { seconds }.to_string());
-    context.printer.note(&format!("{samples} samples, worst lag {worst}"));
+    let plural = if samples == 1 { "" } else { "s" };
+    context.printer.note(&format!("{samples} sample{plural}, worst lag {worst}"));
     Ok(if samples == 0 && args.count.is_some() { exit(Exit::TimedOut) } else { ExitCode::SUCCESS })
 }
 

@@ -255,6 +255,11 @@ pub struct SampleDto {
     pub note: Option<String>,
 }
 
+/// One of these documents as one line, for streams of them.
+pub fn line(document: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string(document).map(|text| text + "\n")
+}
+
 /// The text of any of these documents: indented, with a line end.
 pub fn text(document: &impl Serialize) -> Result<String, serde_json::Error> {
     serde_json::to_string_pretty(document).map(|text| text + "\n")

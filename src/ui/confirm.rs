@@ -60,7 +60,7 @@ async fn at_the_terminal(
 ) -> Result<String, Problem> {
     if !io::stdin().is_terminal() || !printer.err_is_terminal() {
         return Err(Problem::new(Code::NotApproved, "the changes need an answer and there is no terminal to ask at")
-            .hint(Hint::text("read the plan with `--dry-run`, then agree to it with `--yes`")));
+            .hint(Hint::text("read the plan above, then agree to it with `--yes`")));
     }
     ask(printer, prompt, io::BufReader::new(io::stdin()), interrupted).await
 }
