@@ -158,6 +158,21 @@ fn every_failed_check_has_its_line_and_every_hint_its_commands_once() {
 }
 
 #[test]
+fn what_spoils_several_checks_is_told_once_and_named_then() {
+    let lost = || {
+        let problem = Problem::new(Code::ApiUnreachable, "the API cannot be reached").seen("refused");
+        Outcome::Unknown(problem.hint(Hint::run("look", ["true"])))
+    };
+    let source = || Subject::Cluster(Side::Source);
+    let checks = vec![
+        check("cluster.reachable", Milestone::Access, source(), lost(), &[]),
+        check("gtid.mode", Milestone::Prerequisites, source(), lost(), &[]),
+        check("server.ids", Milestone::Prerequisites, source(), lost(), &["another thing"]),
+    ];
+    insta::assert_snapshot!("repeated", text::report(&report(checks, &[]), text::Detail::Brief, PLAIN));
+}
+
+#[test]
 fn skipped_and_unknown_never_become_ok() {
     let mut sample = success();
     let of_one = sample.checks.iter_mut().find(|check| check.id.0 == "path.query").unwrap();

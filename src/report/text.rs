@@ -35,7 +35,7 @@ pub fn report(report: &Report, detail: Detail, theme: Theme) -> String {
     let id_width = all().map(|row| row.id.0.len()).max().unwrap_or(0);
     let subject_width = all().map(|row| row.subject.chars().count()).max().unwrap_or(0);
     let mut lines = Lines::default();
-    let mut hinted = Vec::new();
+    let mut told = Vec::new();
     lines.push(format!(
         "link {}  {}",
         theme.paint(Tone::Strong, printable(&report.link)),
@@ -48,7 +48,7 @@ pub fn report(report: &Report, detail: Detail, theme: Theme) -> String {
             let gap = " ".repeat("unknown".len() - word.len());
             lines.push(format!("  {mark}{gap}  {:<id_width$}  {subject:<subject_width$}  {text}", id.0));
             if let Some(check) = bad {
-                below(&mut lines, check, theme, &mut hinted);
+                below(&mut lines, check, theme, &mut told);
             }
         }
     }
@@ -113,9 +113,15 @@ fn rows(checks: &[Check], milestone: Milestone, detail: Detail) -> Vec<Row<'_>> 
     rows
 }
 
-/// Evidence and hint under a check's line. A hint that stands above already is not written again.
-fn below<'a>(lines: &mut Lines, check: &'a Check, theme: Theme, hinted: &mut Vec<&'a Hint>) {
+/// Evidence and hint under a check's line. What stands above already is not written again.
+fn below<'a>(lines: &mut Lines, check: &'a Check, theme: Theme, told: &mut Vec<&'a Check>) {
     let problem = check.problem();
+    let same = |earlier: &&&Check| earlier.problem() == problem && earlier.evidence == check.evidence;
+    if let Some(earlier) = told.iter().find(same) {
+        lines.push(format!("{:INDENT$}seen and mended as {} of {}", "", earlier.id, named(&earlier.subject)));
+        return;
+    }
+    let hinted = |hint: &Hint| told.iter().any(|check| check.problem().and_then(|it| it.hint.as_ref()) == Some(hint));
     let mut seen: Vec<&String> = Vec::new();
     for line in problem.map(|problem| &problem.evidence).into_iter().flatten().chain(&check.evidence) {
         if !seen.contains(&line) {
@@ -123,13 +129,15 @@ fn below<'a>(lines: &mut Lines, check: &'a Check, theme: Theme, hinted: &mut Vec
             layout::evidence(lines, INDENT, line, theme);
         }
     }
-    let Some(hint) = problem.and_then(|problem| problem.hint.as_ref()) else { return };
-    if hinted.contains(&hint) {
-        lines.push(format!("{:INDENT$}{} as above", "", theme.paint(Tone::Pointer, "hint:")));
-    } else {
-        hinted.push(hint);
-        layout::hint(lines, INDENT, hint, theme);
+    match problem.and_then(|problem| problem.hint.as_ref()) {
+        Some(hint) if hinted(hint) => {
+            lines.push(format!("{:INDENT$}{} as above", "", theme.paint(Tone::Pointer, "hint:")));
+        }
+        Some(hint) => layout::hint(lines, INDENT, hint, theme),
+        None if seen.is_empty() => return,
+        None => {}
     }
+    told.push(check);
 }
 
 fn single(check: &Check) -> Row<'_> {
