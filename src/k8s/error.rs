@@ -312,10 +312,16 @@ impl From<K8sError> for Problem {
         let sentence = error.to_string();
         match error {
             K8sError::NoSuchContext { context, known, detail } => {
-                let there = if known.is_empty() { "none".into() } else { known.join(", ") };
-                Self::new(Code::NoSuchContext, format!("kube context `{context}` was looked for and is not there"))
-                    .seen(detail)
-                    .seen(format!("contexts there are: {there}"))
+                let problem =
+                    Self::new(Code::NoSuchContext, format!("kube context `{context}` was looked for and is not there"))
+                        .seen(detail);
+                if known.is_empty() {
+                    return problem.seen("contexts there are: none").hint(Hint::text(
+                        "name a kubeconfig that has contexts: `--kubeconfig FILE`, `KUBECONFIG` or `kubernetes.kubeconfig`",
+                    ));
+                }
+                problem
+                    .seen(format!("contexts there are: {}", known.join(", ")))
                     .hint(Hint::run("name one of the contexts there are", ["kubectl", "config", "get-contexts"]))
             }
             K8sError::Unreachable { target, causes } => {

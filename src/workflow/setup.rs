@@ -1,6 +1,6 @@
 //! Setting a link up: facts, plan, agreement, mesh objects, proof of the path, channel, staged start, proof of that too.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Instant};
 
 use super::{
     gather, prove,
@@ -16,11 +16,12 @@ use crate::{
         check::{Check, Outcome, Report, Side},
         code::Code,
         desired,
-        facts::Facts,
+        event::Event,
+        facts::{Facts, MemberFacts},
         hint::Hint,
         judge::{self, ids},
         plan::{self, Action, MeshPreviews, Plan, StepKind},
-        problem::Problem,
+        problem::{Fetched, Problem},
         spec::{LinkSpec, SourceLocation},
         status::LinkStatus,
     },
@@ -150,11 +151,7 @@ impl Planned {
 /// Facts, judgement of what stands in the way, and the plan.
 async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made, Failure> {
     let spec = &session.spec;
-    let facts = session
-        .stage("both sides answer", |facts: &Facts| seen_of(facts), async {
-            Ok::<_, Problem>(gather::facts(session, sides).await)
-        })
-        .await?;
+    let facts = look(session, sides).await;
     sides.replication_password()?;
     let mut checks = judge::access(spec, &facts);
     checks.extend(judge::mesh_preflight(spec, &facts));
@@ -186,9 +183,37 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
     Ok(Made { facts, plan, vip, objects, member, warnings })
 }
 
-fn seen_of(facts: &Facts) -> String {
-    let count = |members: Option<&Vec<_>>| members.map_or(0, Vec::len);
-    format!("{} source and {} replica members", count(facts.source.members.got()), count(facts.replica.members.got()))
+/// Facts of both sides. What they mean is judged later; a side of which no member answered is only not called a success.
+async fn look(session: &Session, sides: &Sides) -> Facts {
+    let (what, begun) = ("both sides answer".to_owned(), Instant::now());
+    session.events.tell(Event::Started { what: what.clone() });
+    let facts = gather::facts(session, sides).await;
+    let took_seconds = begun.elapsed().as_secs_f64();
+    let (source, replica) = (&facts.source.members, &facts.replica.members);
+    session.events.tell(if let Some(code) = silent(source).or(silent(replica)) {
+        Event::Failed { what, code, took_seconds }
+    } else {
+        let seen = format!("{} of the source, {} of the replica", answering(source), answering(replica));
+        Event::Done { what, seen, took_seconds }
+    });
+    facts
+}
+
+/// Why no member of a side answered, if none did.
+fn silent(members: &Fetched<Vec<MemberFacts>>) -> Option<Code> {
+    match members {
+        Fetched::Failed(problem) => Some(problem.code),
+        Fetched::Got(members) if members.is_empty() => Some(Code::NoPodMatches),
+        Fetched::Got(members) if members.iter().any(|one| one.server.got().is_some()) => None,
+        Fetched::Got(members) => members.iter().find_map(|one| one.server.failed()).map(|problem| problem.code),
+    }
+}
+
+fn answering(members: &Fetched<Vec<MemberFacts>>) -> String {
+    let members = members.got().map_or(&[][..], Vec::as_slice);
+    let plural = if members.len() == 1 { "" } else { "s" };
+    let answering = members.iter().filter(|one| one.server.got().is_some()).count();
+    format!("{answering} of {} member{plural}", members.len())
 }
 
 /// The check that stops a setup first, then every other that failed.
