@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Build, fetch and unpack everything a world needs (once; about 15 minutes on 2 cores)
+    /// Build, fetch and unpack everything a world needs (once; 15 to 30 minutes on 2 cores)
     Prepare(Prepare),
     /// Empty the cache
     Clean,
