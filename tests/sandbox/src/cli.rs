@@ -1,6 +1,9 @@
 //! The command line of `cargo sandbox`.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use sandbox::{
@@ -9,7 +12,11 @@ use sandbox::{
     progress::{Progress, took},
 };
 
-use crate::cli_world::{WorldCliError, WorldCommand};
+use crate::{
+    cli_faults::{FaultCliError, FaultCommand},
+    cli_world::{WorldCliError, WorldCommand},
+    demo::{self, DemoError},
+};
 
 /// Two real Kubernetes clusters with Istio and MySQL on one machine.
 #[derive(Debug, Parser)]
@@ -25,8 +32,12 @@ enum Command {
     Prepare(Prepare),
     /// Empty the cache
     Clean,
+    /// Show pxc-link at work: raise a world, write on the source, set the link up, compare both sides
+    Demo,
     #[command(flatten)]
     World(WorldCommand),
+    #[command(flatten)]
+    Fault(FaultCommand),
 }
 
 #[derive(Debug, Args)]
@@ -45,6 +56,10 @@ pub(crate) enum CliError {
     Prepare(#[from] PrepareError),
     #[error(transparent)]
     World(#[from] WorldCliError),
+    #[error(transparent)]
+    Fault(#[from] FaultCliError),
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     #[error("cannot handle signals: {0}")]
     Signals(#[from] std::io::Error),
 }
@@ -53,7 +68,7 @@ impl CliError {
     /// 130 after an interruption, as shells have it; else 1.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Prepare(PrepareError::Interrupted) => ExitCode::from(130),
+            Self::Prepare(PrepareError::Interrupted) | Self::Demo(DemoError::Interrupted) => ExitCode::from(130),
             _ => ExitCode::FAILURE,
         }
     }
@@ -64,6 +79,8 @@ impl Cli {
         let cache = Cache::of_user()?;
         match self.command {
             Command::World(command) => command.run(&cache)?,
+            Command::Fault(command) => command.run(&cache)?,
+            Command::Demo => demo::run(&cache)?,
             Command::Prepare(arguments) => {
                 let progress = Progress::new();
                 let options = Options { keep_build_caches: arguments.keep_build_caches };
@@ -82,5 +99,18 @@ impl Cli {
             }
         }
         Ok(())
+    }
+}
+
+/// The argument that names a world, where it needs one.
+pub(crate) fn argument(world: &str) -> String {
+    if world == "default" { String::new() } else { format!(" --name {world}") }
+}
+
+/// Writes a result. A reader who had enough is no failure.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
     }
 }

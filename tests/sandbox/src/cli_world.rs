@@ -1,6 +1,6 @@
 //! The commands of `cargo sandbox` that raise, show and remove worlds.
 
-use std::io::{self, Write};
+use std::io::{self, Write as _};
 use std::time::{Duration, Instant};
 
 use clap::{Args, Subcommand, ValueEnum};
@@ -8,6 +8,9 @@ use sandbox::cache::Cache;
 use sandbox::prepare::{PrepareError, Prepared};
 use sandbox::progress::{Progress, took};
 use sandbox::world::{self, Cluster, World, WorldError, WorldOptions};
+
+use crate::cli::{argument, print};
+use crate::demo;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum WorldCommand {
@@ -30,7 +33,7 @@ pub(crate) enum WorldCommand {
 pub(crate) struct Name {
     /// Name of the world
     #[arg(long, default_value = "default")]
-    name: String,
+    pub(crate) name: String,
 }
 
 #[derive(Debug, Args)]
@@ -109,8 +112,11 @@ impl WorldCommand {
                 Self::Up(up) => raise(cache, &up.name.name, &up.shape).await,
                 Self::Down(name) => remove(cache, &name.name).await,
                 Self::Status(status) => show(cache, status.name),
-                Self::Logs(logs) => print(&World::open(cache, &logs.name.name)?.read_log(&logs.part)?),
-                Self::Env(name) => print(&World::open(cache, &name.name)?.exports()),
+                Self::Logs(logs) => Ok(print(&World::open(cache, &logs.name.name)?.read_log(&logs.part)?)?),
+                Self::Env(name) => {
+                    let world = World::open(cache, &name.name)?;
+                    Ok(print(&(world.exports() + &demo::exports(&world)))?)
+                }
                 Self::Bench(Bench::Up { runs, shape }) => bench(cache, runs, &shape).await,
             }
         })
@@ -138,8 +144,7 @@ async fn raise(cache: &Cache, name: &str, shape: &Shape) -> Result<(), WorldCliE
     let world = world::up(&prepared, &shape.options(cache, name)?, &progress).await?;
     progress.note(&format!("the world `{name}` is up ({})", took(progress.elapsed())));
     progress.note(&format!("kubeconfig of pxc-link: {}", world.kubeconfig().display()));
-    let argument = if name == "default" { String::new() } else { format!(" --name {name}") };
-    progress.note(&format!("for your shell:         eval \"$(cargo sandbox env{argument})\""));
+    progress.note(&format!("for your shell:         eval \"$(cargo sandbox env{})\"", argument(name)));
     Ok(())
 }
 
@@ -156,7 +161,7 @@ async fn remove(cache: &Cache, name: &str) -> Result<(), WorldCliError> {
 fn show(cache: &Cache, name: Option<String>) -> Result<(), WorldCliError> {
     let names = name.map_or_else(|| world::list(cache), |name| vec![name]);
     if names.is_empty() {
-        return print("no world stands; raise one with `cargo sandbox up`\n");
+        return Ok(print("no world stands; raise one with `cargo sandbox up`\n")?);
     }
     let mut text = Vec::new();
     let mut dead = 0;
@@ -196,17 +201,10 @@ async fn bench(cache: &Cache, runs: u32, shape: &Shape) -> Result<(), WorldCliEr
     times.sort();
     let (Some(least), Some(most)) = (times.first(), times.last()) else { return Ok(()) };
     let median = times.get(times.len() / 2).unwrap_or(most);
-    print(&format!("up: least {}, median {}, most {}\n", seconds(*least), seconds(*median), seconds(*most)))
+    print(&format!("up: least {}, median {}, most {}\n", seconds(*least), seconds(*median), seconds(*most)))?;
+    Ok(())
 }
 
 fn seconds(time: Duration) -> String {
     format!("{:.1} s", time.as_secs_f64())
-}
-
-fn print(text: &str) -> Result<(), WorldCliError> {
-    match io::stdout().write_all(text.as_bytes()) {
-        // The reader had enough.
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        done => Ok(done?),
-    }
 }

@@ -1,7 +1,9 @@
 //! The `cargo sandbox` binary.
 
 mod cli;
+mod cli_faults;
 mod cli_world;
+mod demo;
 
 use std::process::ExitCode;
 

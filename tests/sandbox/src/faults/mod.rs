@@ -6,7 +6,7 @@ mod table;
 pub use act::{Act, FaultError};
 pub use table::FAULTS;
 
-use crate::world::World;
+use crate::world::{Cluster, World};
 
 /// One way to break a world.
 #[derive(Debug)]
@@ -77,6 +77,17 @@ impl Fault {
             Some(ground) => ground.clear(world).await,
             None => Ok(()),
         }
+    }
+
+    /// The clusters whose servers are restarted, and so emptied, when this is broken or mended.
+    pub fn restarts(&self) -> Vec<Cluster> {
+        let acts = || self.ground.iter().flat_map(|ground| ground.lay).chain(self.apply).chain(self.mend);
+        let restarted = |wanted: Cluster| {
+            acts().any(|act| {
+                matches!(act, Act::Kubectl(cluster, args) if *cluster == wanted && args.contains(&"statefulset/pxc"))
+            })
+        };
+        Cluster::ALL.into_iter().filter(|cluster| restarted(*cluster)).collect()
     }
 
     /// Mends the world but leaves the ground.

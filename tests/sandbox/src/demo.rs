@@ -1,0 +1,278 @@
+//! `cargo sandbox demo`: pxc-link at work on a world, with a writer on the source, until both sides are equal.
+
+mod compare;
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use sandbox::cache::Cache;
+use sandbox::prepare::{self, Cancel, Options, PrepareError, Prepared};
+use sandbox::progress::Progress;
+use sandbox::world::{self, Cluster, ExecError, World, WorldError, WorldOptions};
+use tokio::process::Command;
+
+use self::compare::Compared;
+use crate::cli::print;
+
+/// The link of the world, the same that the end-to-end tests use.
+const CONFIG: &str = include_str!("../../e2e/pxc-link.yaml");
+const CONFIG_FILE: &str = "pxc-link.yaml";
+const CONFIG_VARIABLE: &str = "PXC_LINK_CONFIG";
+const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+
+const SETUP: &[&str] = &["setup", "--source", "production", "--yes"];
+const STATUS: &[&str] = &["status"];
+
+const TABLE: &str = "CREATE DATABASE IF NOT EXISTS demo; CREATE TABLE IF NOT EXISTS demo.orders (id BIGINT UNSIGNED \
+    AUTO_INCREMENT PRIMARY KEY, article VARCHAR(40) NOT NULL, pieces INT NOT NULL, placed TIMESTAMP(6) NOT NULL DEFAULT \
+    CURRENT_TIMESTAMP(6))";
+/// Rows that are there before the link is set up.
+const FIRST_ROWS: u32 = 10;
+const BETWEEN_ROWS: Duration = Duration::from_millis(250);
+/// How long the replica has for what it lacks when the writer has ended; shorter than the deadline of a query.
+const CATCH_UP_SECONDS: u32 = 45;
+/// pxc-link ends by itself long before.
+const TOOL_DEADLINE: Duration = Duration::from_mins(15);
+/// An empty target directory on a slow machine.
+const BUILD_DEADLINE: Duration = Duration::from_hours(1);
+
+/// Why the demo ended early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DemoError {
+    #[error(transparent)]
+    Prepare(#[from] Box<PrepareError>),
+    #[error(transparent)]
+    World(#[from] WorldError),
+    #[error(transparent)]
+    Sql(#[from] ExecError),
+    #[error("the demo was interrupted; run again, it goes on from where it was")]
+    Interrupted,
+    #[error("could not {what}: {cause}")]
+    Io { what: String, cause: io::Error },
+    #[error("`{command}` had no end after {deadline:?} and was ended")]
+    Late { command: String, deadline: Duration },
+    #[error("`{command}` ended with {status}; what it printed above says why and what mends it")]
+    Ended { command: String, status: ExitStatus },
+    #[error("`cargo build` named no executable of pxc-link; is {REPOSITORY} its repository?")]
+    NoExecutable,
+    #[error("the world `default` has {0} members a cluster, the demo is for one; run `cargo sandbox down` first")]
+    Members(u32),
+    #[error(
+        "the replica has not executed {missing} {CATCH_UP_SECONDS} s after the last row; `pxc-link status` says why"
+    )]
+    Behind { missing: String },
+    #[error("the sides differ, though the replica has executed everything; was something written on the replica?")]
+    Differ,
+}
+
+fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError {
+    let what = what.into();
+    |cause| DemoError::Io { what, cause }
+}
+
+/// Raises what is needed and shows the main job from one end to the other.
+pub(crate) fn run(cache: &Cache) -> Result<(), DemoError> {
+    let cancel = Cancel::on_signals().map_err(doing("handle signals"))?;
+    let progress = Progress::new();
+    let prepared = match Prepared::open(cache) {
+        Err(PrepareError::NotPrepared { .. }) => {
+            say("$ cargo sandbox prepare")?;
+            prepare::prepare(cache, Options::default(), &progress, &cancel)
+        }
+        open => open,
+    };
+    let prepared = prepared.map_err(|error| match error {
+        PrepareError::Interrupted => DemoError::Interrupted,
+        error => Box::new(error).into(),
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(doing("start working"))?;
+    runtime.block_on(async {
+        let tool = build(&cancel).await?;
+        let world = raise(&prepared, &progress, &cancel).await?;
+        Demo { world, tool, cancel }.show().await
+    })
+}
+
+/// What a shell needs beside [`World::exports`] to go on where a demo ended: nothing where there was none.
+pub(crate) fn exports(world: &World) -> String {
+    let mut text = String::new();
+    let quoted = |path: &Path| path.display().to_string().replace('\'', r"'\''");
+    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
+    if let Some(dir) = beside.filter(|dir| dir.join("pxc-link").exists()) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "export PATH='{}':\"$PATH\"", quoted(&dir));
+    }
+    let config = world.dir().join(CONFIG_FILE);
+    if config.exists() {
+        let _ = writeln!(text, "export {CONFIG_VARIABLE}='{}'", quoted(&config));
+    }
+    text
+}
+
+/// Builds pxc-link and returns its executable.
+async fn build(cancel: &Cancel) -> Result<PathBuf, DemoError> {
+    say("$ cargo build --locked -p pxc-link")?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--locked", "-p", "pxc-link", "--message-format=json-render-diagnostics"]);
+    cargo.current_dir(REPOSITORY).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
+    let built = tokio::time::timeout(BUILD_DEADLINE, cargo.output()).await;
+    let command = || "cargo build".to_owned();
+    let built = built
+        .map_err(|_| DemoError::Late { command: command(), deadline: BUILD_DEADLINE })?
+        .map_err(doing("run cargo"))?;
+    go_on(cancel)?;
+    if !built.status.success() {
+        return Err(DemoError::Ended { command: command(), status: built.status });
+    }
+    executable(&String::from_utf8_lossy(&built.stdout)).ok_or(DemoError::NoExecutable)
+}
+
+/// The executable among cargo's messages, a JSON object a line.
+fn executable(messages: &str) -> Option<PathBuf> {
+    messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|message| {
+        let is_it = message["reason"] == "compiler-artifact" && message["target"]["name"] == "pxc-link";
+        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
+    })
+}
+
+async fn raise(prepared: &Prepared, progress: &Progress, cancel: &Cancel) -> Result<World, DemoError> {
+    let name = WorldOptions::default().name;
+    let options = match World::open(prepared.cache(), &name) {
+        Ok(world) if world.options().members != 1 => return Err(DemoError::Members(world.options().members)),
+        Ok(world) => world.options().clone(),
+        Err(WorldError::Absent { .. }) => WorldOptions::default(),
+        Err(error) => return Err(error.into()),
+    };
+    say("$ cargo sandbox up")?;
+    let interrupted = async {
+        while !cancel.is_cancelled() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let world = tokio::select! {
+        world = world::up(prepared, &options, progress) => world?,
+        // A world that is half raised is made whole by the next `up`.
+        () = interrupted => return Err(DemoError::Interrupted),
+    };
+    let config = world.dir().join(CONFIG_FILE);
+    std::fs::write(&config, CONFIG).map_err(doing(format!("write {}", config.display())))?;
+    Ok(world)
+}
+
+struct Demo {
+    world: World,
+    tool: PathBuf,
+    cancel: Cancel,
+}
+
+impl Demo {
+    async fn show(&self) -> Result<(), DemoError> {
+        self.world.mysql(Cluster::Production, 0, TABLE).await?;
+        for _ in 0..FIRST_ROWS {
+            self.write_row().await?;
+        }
+        say(&format!("demo.orders has rows on the source, and a writer adds to it every {BETWEEN_ROWS:?}"))?;
+        let ends = AtomicBool::new(false);
+        let link = async {
+            let linked = match self.pxc_link(SETUP).await {
+                Ok(()) => self.pxc_link(STATUS).await,
+                refused => refused,
+            };
+            ends.store(true, Ordering::SeqCst);
+            linked
+        };
+        let (linked, written) = tokio::join!(link, self.write_until(&ends));
+        linked?;
+        say(&format!("\nthe writer has ended: {} rows since the link was asked for", written?))?;
+        self.caught_up().await?;
+        let tables = compare::both_sides(&self.world).await?;
+        print(&compare::table(&tables)).map_err(doing("write the output"))?;
+        if tables.is_empty() || !tables.iter().all(Compared::is_equal) {
+            return Err(DemoError::Differ);
+        }
+        say(NEXT)
+    }
+
+    async fn write_row(&self) -> Result<(), DemoError> {
+        let row = "INSERT INTO demo.orders (article, pieces) SELECT CONCAT('article ', 1 + FLOOR(RAND() * 100)), 1 + FLOOR(RAND() * 9)";
+        self.world.mysql(Cluster::Production, 0, row).await?;
+        go_on(&self.cancel)
+    }
+
+    /// Writes until it is to end, and returns how many rows that were.
+    async fn write_until(&self, ends: &AtomicBool) -> Result<u32, DemoError> {
+        let mut rows = 0;
+        while !ends.load(Ordering::SeqCst) {
+            self.write_row().await?;
+            rows += 1;
+            tokio::time::sleep(BETWEEN_ROWS).await;
+        }
+        Ok(rows)
+    }
+
+    /// Runs pxc-link as a user does; what it prints is seen as it comes.
+    async fn pxc_link(&self, arguments: &[&str]) -> Result<(), DemoError> {
+        let typed = format!("pxc-link {}", arguments.join(" "));
+        say(&format!("\n$ {typed}"))?;
+        let mut command = Command::new(&self.tool);
+        command.args(arguments).envs(self.world.environment()).env(CONFIG_VARIABLE, self.world.dir().join(CONFIG_FILE));
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        let status = tokio::time::timeout(TOOL_DEADLINE, command.status()).await;
+        let status = status
+            .map_err(|_| DemoError::Late { command: typed.clone(), deadline: TOOL_DEADLINE })?
+            .map_err(doing(format!("run {}", self.tool.display())))?;
+        go_on(&self.cancel)?;
+        if status.success() { Ok(()) } else { Err(DemoError::Ended { command: typed, status }) }
+    }
+
+    /// Waits until the replica has executed all that the source has.
+    async fn caught_up(&self) -> Result<(), DemoError> {
+        let executed = self.world.mysql(Cluster::Production, 0, "SELECT @@gtid_executed").await?.replace('\n', "");
+        let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', {CATCH_UP_SECONDS})");
+        if self.world.mysql(Cluster::Dr, 0, &wait).await?.trim() == "0" {
+            return say(&format!("the replica has executed all that the source has: {executed}"));
+        }
+        let missing = format!("SELECT GTID_SUBTRACT('{executed}', @@gtid_executed)");
+        let missing = self.world.mysql(Cluster::Dr, 0, &missing).await?.replace('\n', "");
+        Err(DemoError::Behind { missing })
+    }
+}
+
+fn go_on(cancel: &Cancel) -> Result<(), DemoError> {
+    if cancel.is_cancelled() { Err(DemoError::Interrupted) } else { Ok(()) }
+}
+
+fn say(text: &str) -> Result<(), DemoError> {
+    print(&format!("{text}\n")).map_err(doing("write the output"))
+}
+
+const NEXT: &str = r#"
+The replica follows its source. Go on with:
+  eval "$(cargo sandbox env)"               kubeconfig, kubectl, pxc-link, passwords for this shell
+  pxc-link status                           also: verify, monitor, each with --source production
+  cargo sandbox break endpoint-silent       then see it found: pxc-link setup --source production --yes
+  cargo sandbox mend endpoint-silent        and whole again; all the faults: cargo sandbox faults
+  pxc-link teardown --source production     takes the link away
+  cargo sandbox down                        takes the world away"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_executable_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"kube"},"executable":null}
+{"reason":"compiler-artifact","target":{"name":"pxc-link"},"executable":"/t/debug/pxc-link"}
+{"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/pxc-link")));
+        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
+    }
+}
