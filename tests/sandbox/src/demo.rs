@@ -32,7 +32,7 @@ const TABLE: &str = "CREATE DATABASE IF NOT EXISTS demo; CREATE TABLE IF NOT EXI
     CURRENT_TIMESTAMP(6))";
 /// Rows that are there before the link is set up.
 const FIRST_ROWS: u32 = 10;
-const BETWEEN_ROWS: Duration = Duration::from_millis(250);
+const BETWEEN_ROWS: Duration = Duration::from_millis(100);
 /// How long the replica has for what it lacks when the writer has ended; shorter than the deadline of a query.
 const CATCH_UP_SECONDS: u32 = 45;
 /// pxc-link ends by itself long before.
@@ -122,12 +122,20 @@ async fn build(cancel: &Cancel) -> Result<PathBuf, DemoError> {
     say("$ cargo build --locked -p pxc-link")?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--locked", "-p", "pxc-link", "--message-format=json-render-diagnostics"]);
-    cargo.current_dir(REPOSITORY).stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true);
-    let built = tokio::time::timeout(BUILD_DEADLINE, cargo.output()).await;
+    cargo.current_dir(REPOSITORY).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
+    // What `cargo run` says of this package would make build scripts run again, here and in the user's next build.
+    for (name, _) in std::env::vars_os() {
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            cargo.env_remove(name);
+        }
+    }
+    // `Command::output` would take what cargo says to the user on stderr, too.
+    let building = cargo.spawn().map_err(doing("start cargo"))?.wait_with_output();
+    let built = tokio::time::timeout(BUILD_DEADLINE, building).await;
     let command = || "cargo build".to_owned();
     let built = built
         .map_err(|_| DemoError::Late { command: command(), deadline: BUILD_DEADLINE })?
-        .map_err(doing("run cargo"))?;
+        .map_err(doing("wait for cargo"))?;
     go_on(cancel)?;
     if !built.status.success() {
         return Err(DemoError::Ended { command: command(), status: built.status });
