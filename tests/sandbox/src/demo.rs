@@ -1,5 +1,6 @@
 //! `cargo sandbox demo`: pxc-link at work on a world, with a writer on the source, until both sides are equal.
 
+mod build;
 mod compare;
 
 use std::fmt::Write as _;
@@ -22,7 +23,6 @@ use crate::cli::print;
 const CONFIG: &str = include_str!("../../e2e/pxc-link.yaml");
 const CONFIG_FILE: &str = "pxc-link.yaml";
 const CONFIG_VARIABLE: &str = "PXC_LINK_CONFIG";
-const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 
 const SETUP: &[&str] = &["setup", "--source", "production", "--yes"];
 const STATUS: &[&str] = &["status"];
@@ -37,8 +37,6 @@ const BETWEEN_ROWS: Duration = Duration::from_millis(100);
 const CATCH_UP_SECONDS: u32 = 45;
 /// pxc-link ends by itself long before.
 const TOOL_DEADLINE: Duration = Duration::from_mins(15);
-/// An empty target directory on a slow machine.
-const BUILD_DEADLINE: Duration = Duration::from_hours(1);
 
 /// Why the demo ended early.
 #[derive(Debug, thiserror::Error)]
@@ -57,14 +55,19 @@ pub(crate) enum DemoError {
     Late { command: String, deadline: Duration },
     #[error("`{command}` ended with {status}; what it printed above says why and what mends it")]
     Ended { command: String, status: ExitStatus },
-    #[error("`cargo build` named no executable of pxc-link; is {REPOSITORY} its repository?")]
-    NoExecutable,
+    #[error("`cargo build` named no executable of pxc-link; is `{0}` its repository?")]
+    NoExecutable(&'static str),
     #[error("the world `default` has {0} members a cluster, the demo is for one; run `cargo sandbox down` first")]
     Members(u32),
     #[error(
         "the replica has not executed {missing} {CATCH_UP_SECONDS} s after the last row; `pxc-link status` says why"
     )]
     Behind { missing: String },
+    #[error(
+        "the replica has executed {0}, which the source lacks: a fault made the source anew, or somebody wrote on the \
+         replica; run `cargo sandbox down`, then the demo again"
+    )]
+    Foreign(String),
     #[error("the sides differ, though the replica has executed everything; was something written on the replica?")]
     Differ,
 }
@@ -95,7 +98,7 @@ pub(crate) fn run(cache: &Cache) -> Result<(), DemoError> {
         .build()
         .map_err(doing("start working"))?;
     runtime.block_on(async {
-        let tool = build(&cancel).await?;
+        let tool = build::pxc_link(&cancel).await?;
         let world = raise(&prepared, &progress, &cancel).await?;
         Demo { world, tool, cancel }.show().await
     })
@@ -115,40 +118,6 @@ pub(crate) fn exports(world: &World) -> String {
         let _ = writeln!(text, "export {CONFIG_VARIABLE}='{}'", quoted(&config));
     }
     text
-}
-
-/// Builds pxc-link and returns its executable.
-async fn build(cancel: &Cancel) -> Result<PathBuf, DemoError> {
-    say("$ cargo build --locked -p pxc-link")?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--locked", "-p", "pxc-link", "--message-format=json-render-diagnostics"]);
-    cargo.current_dir(REPOSITORY).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    // What `cargo run` says of this package would make build scripts run again, here and in the user's next build.
-    for (name, _) in std::env::vars_os() {
-        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
-            cargo.env_remove(name);
-        }
-    }
-    // `Command::output` would take what cargo says to the user on stderr, too.
-    let building = cargo.spawn().map_err(doing("start cargo"))?.wait_with_output();
-    let built = tokio::time::timeout(BUILD_DEADLINE, building).await;
-    let command = || "cargo build".to_owned();
-    let built = built
-        .map_err(|_| DemoError::Late { command: command(), deadline: BUILD_DEADLINE })?
-        .map_err(doing("wait for cargo"))?;
-    go_on(cancel)?;
-    if !built.status.success() {
-        return Err(DemoError::Ended { command: command(), status: built.status });
-    }
-    executable(&String::from_utf8_lossy(&built.stdout)).ok_or(DemoError::NoExecutable)
-}
-
-/// The executable among cargo's messages, a JSON object a line.
-fn executable(messages: &str) -> Option<PathBuf> {
-    messages.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|message| {
-        let is_it = message["reason"] == "compiler-artifact" && message["target"]["name"] == "pxc-link";
-        message["executable"].as_str().filter(|_| is_it).map(PathBuf::from)
-    })
 }
 
 async fn raise(prepared: &Prepared, progress: &Progress, cancel: &Cancel) -> Result<World, DemoError> {
@@ -183,6 +152,10 @@ struct Demo {
 
 impl Demo {
     async fn show(&self) -> Result<(), DemoError> {
+        let foreign = self.lacking(Cluster::Production, &self.executed(Cluster::Dr).await?).await?;
+        if !foreign.is_empty() {
+            return Err(DemoError::Foreign(foreign));
+        }
         self.world.mysql(Cluster::Production, 0, TABLE).await?;
         for _ in 0..FIRST_ROWS {
             self.write_row().await?;
@@ -243,14 +216,24 @@ impl Demo {
 
     /// Waits until the replica has executed all that the source has.
     async fn caught_up(&self) -> Result<(), DemoError> {
-        let executed = self.world.mysql(Cluster::Production, 0, "SELECT @@gtid_executed").await?.replace('\n', "");
+        let executed = self.executed(Cluster::Production).await?;
         let wait = format!("SELECT WAIT_FOR_EXECUTED_GTID_SET('{executed}', {CATCH_UP_SECONDS})");
         if self.world.mysql(Cluster::Dr, 0, &wait).await?.trim() == "0" {
             return say(&format!("the replica has executed all that the source has: {executed}"));
         }
-        let missing = format!("SELECT GTID_SUBTRACT('{executed}', @@gtid_executed)");
-        let missing = self.world.mysql(Cluster::Dr, 0, &missing).await?.replace('\n', "");
+        let missing = self.lacking(Cluster::Dr, &executed).await?;
         Err(DemoError::Behind { missing })
+    }
+
+    /// The GTIDs that a side has executed.
+    async fn executed(&self, on: Cluster) -> Result<String, DemoError> {
+        Ok(self.world.mysql(on, 0, "SELECT @@gtid_executed").await?.replace('\n', ""))
+    }
+
+    /// Those of some GTIDs that a side has not executed; empty when it has them all.
+    async fn lacking(&self, on: Cluster, gtids: &str) -> Result<String, DemoError> {
+        let query = format!("SELECT GTID_SUBTRACT('{gtids}', @@gtid_executed)");
+        Ok(self.world.mysql(on, 0, &query).await?.replace('\n', ""))
     }
 }
 
@@ -270,17 +253,3 @@ The replica follows its source. Go on with:
   cargo sandbox mend endpoint-silent        and whole again; all the faults: cargo sandbox faults
   pxc-link teardown --source production     takes the link away
   cargo sandbox down                        takes the world away"#;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_executable_is_found_among_cargos_messages() {
-        let messages = r#"{"reason":"compiler-artifact","target":{"name":"kube"},"executable":null}
-{"reason":"compiler-artifact","target":{"name":"pxc-link"},"executable":"/t/debug/pxc-link"}
-{"reason":"build-finished","success":true}"#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/pxc-link")));
-        assert_eq!(executable(r#"{"reason":"build-finished","success":true}"#), None);
-    }
-}
