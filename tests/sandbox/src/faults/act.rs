@@ -86,7 +86,12 @@ async fn one(world: &World, act: &Act) -> Result<(), FaultError> {
             world.mysql(*cluster, 0, &statement.concat()).await?;
         }
         Act::Stop(cluster, daemon) => drop(world.stop(*cluster, daemon).await?),
-        Act::Start(cluster, daemon) => world.start(*cluster, daemon).await?,
+        Act::Start(cluster, daemon) => {
+            world.start(*cluster, daemon).await?;
+            if *daemon == "kube-apiserver" {
+                world.api_ready(*cluster).await?;
+            }
+        }
     }
     Ok(())
 }

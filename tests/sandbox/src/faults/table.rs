@@ -102,8 +102,8 @@ pub const FAULTS: &[Fault] = &[
         code: "PXL410",
         evidence: &["1045"],
         mended_by: Mender::Table,
-        apply: &[Act::Sql(Production, "ALTER USER repl@'%' IDENTIFIED BY 'changed on the source'")],
-        mend: &[Act::Sql(Production, "ALTER USER repl@'%' IDENTIFIED BY ${REPL}")],
+        apply: &[Act::Sql(Production, "SET sql_log_bin=0; ALTER USER repl@'%' IDENTIFIED BY 'changed on the source'")],
+        mend: &[Act::Sql(Production, "SET sql_log_bin=0; ALTER USER repl@'%' IDENTIFIED BY ${REPL}")],
     },
     Fault {
         name: "wrong-admin-password",
@@ -113,8 +113,8 @@ pub const FAULTS: &[Fault] = &[
         code: "PXL402",
         evidence: &["1045"],
         mended_by: Mender::Table,
-        apply: &[Act::Sql(Dr, "ALTER USER pxc_link@'%' IDENTIFIED BY 'changed on the replica'")],
-        mend: &[Act::Sql(Dr, "ALTER USER pxc_link@'%' IDENTIFIED BY ${PXC_LINK}")],
+        apply: &[Act::Sql(Dr, "SET sql_log_bin=0; ALTER USER pxc_link@'%' IDENTIFIED BY 'changed on the replica'")],
+        mend: &[Act::Sql(Dr, "SET sql_log_bin=0; ALTER USER pxc_link@'%' IDENTIFIED BY ${PXC_LINK}")],
     },
     Fault {
         name: "self-connection",
@@ -245,8 +245,8 @@ pub const FAULTS: &[Fault] = &[
         rows: &[],
         code: "PXL344",
         evidence: &["sandbox-fault"],
-        mended_by: Mender::Hint,
+        mended_by: Mender::Table,
         apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY, Act::Apply(Production, include_str!("manifests/deny.yaml"))],
-        mend: &[NO_PEER_POLICY, NO_ACCESS_POLICY],
+        mend: &[NO_ACCESS_POLICY, Act::Apply(Production, include_str!("manifests/plain.yaml"))],
     },
 ];

@@ -22,7 +22,7 @@ use super::{
 use crate::reexec::{self, Entry, Task};
 
 /// Deadline for one command or query.
-const COMMAND_DEADLINE: Duration = Duration::from_mins(1);
+const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
 
 /// A query that did not give rows.
 #[derive(Debug, thiserror::Error)]
