@@ -38,7 +38,8 @@ pub struct Mark {
 /// unknown. All times are of the replica member's clock, so no offset between clocks enters.
 pub fn lag(replica: &ServerFacts, channel: &ChannelFacts, source: Option<&GtidSet>, marks: &[Mark]) -> Lag {
     let Some(source) = source else { return bound(replica, channel, marks) };
-    if missing(source, replica).is_empty() && is_live(replica, channel) {
+    let known = source.union(&channel.received);
+    if missing(&known, replica).is_empty() && is_live(replica, channel) {
         return Lag::Exactly { seconds: 0.0 };
     }
     bound(replica, channel, marks)

@@ -24,6 +24,17 @@ impl Plan {
         self.changes() == 0
     }
 
+    /// Whether a step of this kind would write.
+    pub fn writes(&self, kind: StepKind) -> bool {
+        self.steps.iter().any(|step| step.kind == kind && step.action.writes())
+    }
+
+    /// Whether two plans would write the same; what they leave alone may differ.
+    pub fn writes_the_same(&self, other: &Self) -> bool {
+        let writes = |plan: &Self| plan.steps.iter().filter(|step| step.action.writes()).cloned().collect::<Vec<_>>();
+        writes(self) == writes(other)
+    }
+
     /// How many steps would write.
     pub fn changes(&self) -> usize {
         self.steps.iter().filter(|step| step.action.writes()).count()
@@ -190,15 +201,14 @@ fn channel_action(spec: &LinkSpec, existing: Option<&ChannelFacts>) -> Action {
 fn start_action(existing: Option<&ChannelFacts>, channel: &Action) -> Action {
     let both = || Action::Start { threads: vec!["receiver".to_owned(), "applier".to_owned()] };
     let Some(existing) = existing.filter(|_| !channel.writes()) else { return both() };
-    // A receiver that is still connecting runs; starting it again would do nothing.
-    let off = [("receiver", &existing.receiver), ("applier", &existing.applier)]
-        .into_iter()
-        .filter(|(_, thread)| thread.is_off());
-    match off.map(|(thread, _)| thread.to_owned()).collect::<Vec<_>>() {
-        threads if threads.is_empty() => Action::Unchanged {
+    // A receiver that is still connecting runs; starting it again would do nothing. Where it is off the applier is started
+    // after it, and stopped before it if it runs: nothing is applied until it is known whom it came from.
+    match (existing.receiver.is_off(), existing.applier.is_off()) {
+        (true, _) => both(),
+        (false, true) => Action::Start { threads: vec!["applier".to_owned()] },
+        (false, false) => Action::Unchanged {
             note: Some(format!("receiver {}, applier {}", existing.receiver.state, existing.applier.state)),
         },
-        threads => Action::Start { threads },
     }
 }
 
@@ -286,7 +296,7 @@ mod tests {
     #[test]
     fn only_threads_that_are_off_are_started() {
         for (receiver, applier, wanted) in [
-            ("OFF", "ON", vec!["receiver"]),
+            ("OFF", "ON", vec!["receiver", "applier"]),
             ("ON", "OFF", vec!["applier"]),
             ("OFF", "OFF", vec!["receiver", "applier"]),
             ("CONNECTING", "ON", vec![]),

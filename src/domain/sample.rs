@@ -87,6 +87,7 @@ fn cluster(context: &str, uid: &str) -> ClusterFacts {
         denied: Vec::new(),
         istio_versions: vec!["v1".to_owned(), "v1beta1".to_owned()],
         istiod_ready: Some(1),
+        istiod_wanted: Some(1),
         ranges: vec!["10.42.0.0/20".to_owned(), "10.42.16.0/20".to_owned()],
     }
 }

@@ -17,6 +17,8 @@ pub enum LinkState {
     CatchingUp,
     /// The receiver tries to connect.
     Connecting,
+    /// Both threads run and the receiver has not heard of the source for two heartbeats.
+    Silent,
     /// A thread is off and shows no error: somebody stopped it.
     Stopped,
     /// A thread is off with an error, or the receiver is attached to an unknown server.
@@ -33,6 +35,7 @@ impl fmt::Display for LinkState {
             Self::Replicating => "replicating",
             Self::CatchingUp => "catching up",
             Self::Connecting => "connecting",
+            Self::Silent => "silent",
             Self::Stopped => "stopped",
             Self::Broken => "broken",
             Self::NotConfigured => "not configured",

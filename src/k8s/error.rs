@@ -236,8 +236,11 @@ impl K8sError {
                 Some(auth) => Self::CredentialsRejected { target, detail: auth_detail(auth) },
                 None => Self::Unreachable { target, causes: causes(boxed.as_ref()) },
             },
+            // Its words may quote a value of the answer.
             E::SerdeError(error) => {
-                Self::Unreachable { target, causes: vec![format!("{what}: no answer as expected ({error})")] }
+                let (line, column) = (error.line(), error.column());
+                let cause = format!("{what}: the answer is not what was expected (line {line}, column {column})");
+                Self::Unreachable { target, causes: vec![cause] }
             }
             error => Self::Unreachable { target, causes: causes(&error) },
         }

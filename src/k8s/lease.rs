@@ -1,7 +1,7 @@
 //! The lock of a link: a Lease in the replica's namespace, renewed while it is held.
 //!
-//! The holder is written as host, boot id and pid, so that a run on this host sees at once that another was killed and takes its
-//! lock over. Every write carries the version that was read: of two runs that try at once, one is refused by the API server.
+//! The holder is written as host, boot id with pid namespace, and pid, so that a run on this host sees at once that another was
+//! killed and takes its lock over. Every write carries the version that was read: of two runs that try at once, one is refused by the API server.
 
 use std::{
     path::Path,
@@ -108,6 +108,13 @@ struct Kept {
     lost: Option<String>,
 }
 
+impl Kept {
+    fn is_stale(&self, now: Timestamp) -> bool {
+        let renewed = self.lease.spec.as_ref().and_then(|spec| spec.renew_time.as_ref());
+        renewed.is_none_or(|time| now.duration_since(time.0).unsigned_abs() > DURATION)
+    }
+}
+
 impl Held {
     fn keep(cluster: Cluster, lease: Lease, created: bool) -> Self {
         let name = lease.name_any();
@@ -124,7 +131,10 @@ impl Held {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let detail = match &kept.lost {
             Some(detail) => detail.clone(),
-            None if kept.at.elapsed() > DURATION => "no renewal succeeded for 30 s".into(),
+            // The monotonic clock stands still while a machine sleeps; the lease does not.
+            None if kept.at.elapsed() > DURATION || kept.is_stale(Timestamp::now()) => {
+                "no renewal succeeded for 30 s".into()
+            }
             None => return Ok(()),
         };
         Err(K8sError::LockLost {
@@ -189,7 +199,16 @@ async fn renew(cluster: Cluster, kept: Arc<Mutex<Kept>>) {
         if let Some(spec) = &mut lease.spec {
             spec.renew_time = Some(MicroTime(Timestamp::now()));
         }
-        let written = replace(&cluster, &lease, Deadline::after(RENEWAL)).await;
+        let mut written = replace(&cluster, &lease, Deadline::after(RENEWAL)).await;
+        if matches!(written, Err(K8sError::Changed { .. })) {
+            // A renewal whose answer was lost changed it, too: what counts is who holds it now.
+            let holder = |lease: &Lease| lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone());
+            if let Ok(Some(now)) = get(&cluster, &lease.name_any(), Deadline::after(RENEWAL)).await
+                && holder(&now) == holder(&lease)
+            {
+                written = Ok(now);
+            }
+        }
         let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
         match written {
             Ok(lease) => {
@@ -279,9 +298,12 @@ impl std::fmt::Display for Holder {
 impl Holder {
     fn me() -> Self {
         let read = |path| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        // Containers of one host share its boot id, and some share its name: a pid means nothing outside its namespace.
+        let namespace = std::fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let namespace: String = namespace.to_string_lossy().chars().filter(char::is_ascii_digit).collect();
         Self {
             host: read("/proc/sys/kernel/hostname"),
-            boot: read("/proc/sys/kernel/random/boot_id"),
+            boot: format!("{}:{namespace}", read("/proc/sys/kernel/random/boot_id")),
             pid: std::process::id(),
         }
     }
@@ -292,10 +314,10 @@ impl Holder {
         Some(Self { host: host.to_owned(), boot: boot.to_owned(), pid: pid.parse().ok()? })
     }
 
-    /// Whether this holder is a process of my host that is no more.
+    /// Whether this holder is a process beside mine that is no more. Another boot says nothing: hosts share names.
     fn ended(&self, me: &Self) -> bool {
-        let here = !me.boot.is_empty() && self.host == me.host;
-        here && (self.boot != me.boot || !Path::new(&format!("/proc/{}", self.pid)).exists())
+        let beside = self.host == me.host && self.boot == me.boot;
+        beside && !Path::new(&format!("/proc/{}", self.pid)).exists()
     }
 }
 
@@ -341,7 +363,7 @@ mod tests {
     #[test]
     fn a_holder_is_read_as_it_is_written() {
         let me = Holder::me();
-        assert!(!me.host.is_empty() && me.boot.len() == 36);
+        assert!(!me.host.is_empty() && me.boot.len() > 37);
         assert_eq!(Holder::parse(&me.to_string()), Some(me));
         assert_eq!(Holder::parse("somebody else"), None);
     }
@@ -353,7 +375,7 @@ mod tests {
         // pid 1 lives; the highest pid that Linux gives is 4194304.
         assert_eq!(state_of(&holder(&me.host, &me.boot, 1).to_string(), 5), State::Held);
         assert_eq!(state_of(&holder(&me.host, &me.boot, 4_194_305).to_string(), 5), State::Free);
-        assert_eq!(state_of(&holder(&me.host, "another boot", 1).to_string(), 5), State::Free);
+        assert_eq!(state_of(&holder(&me.host, "another boot", 1).to_string(), 5), State::Held);
         assert_eq!(state_of(&holder("elsewhere", &me.boot, 4_194_305).to_string(), 5), State::Held);
         assert_eq!(state_of(&holder("elsewhere", &me.boot, 1).to_string(), 31), State::Expired);
         assert_eq!(state_of("written by hand", 5), State::Held);

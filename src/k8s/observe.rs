@@ -53,7 +53,7 @@ pub async fn cluster_facts(
             }
         }
     }
-    let (uid, user, denied, istio_versions, istiod_ready, ranges) = tokio::try_join!(
+    let (uid, user, denied, istio_versions, istiod, ranges) = tokio::try_join!(
         uid(cluster, deadline),
         user(cluster, deadline),
         access::denied(cluster, side, secrets, served, deadline),
@@ -61,7 +61,7 @@ pub async fn cluster_facts(
         async {
             match side {
                 Side::Source => Ok(None),
-                Side::Replica => istiod_ready(cluster, deadline).await,
+                Side::Replica => istiod(cluster, deadline).await,
             }
         },
         async {
@@ -79,7 +79,8 @@ pub async fn cluster_facts(
         user,
         denied,
         istio_versions,
-        istiod_ready,
+        istiod_ready: istiod.map(|(ready, _)| ready),
+        istiod_wanted: istiod.map(|(_, wanted)| wanted),
         ranges,
     })
 }
@@ -113,7 +114,7 @@ async fn entry_versions(cluster: &Cluster, versions: Vec<String>, deadline: Dead
     Ok(answers.into_iter().flatten().collect())
 }
 
-async fn istiod_ready(cluster: &Cluster, deadline: Deadline) -> Result<Option<u32>, K8sError> {
+async fn istiod(cluster: &Cluster, deadline: Deadline) -> Result<Option<(u32, u32)>, K8sError> {
     let api: Api<Deployment> = Api::namespaced(cluster.client(), ISTIO_NAMESPACE);
     let wanted = ListParams::default().labels("app=istiod");
     let Some(list) = readable(cluster.call("listing istiod's Deployments", deadline, api.list(&wanted)).await)? else {
@@ -122,8 +123,11 @@ async fn istiod_ready(cluster: &Cluster, deadline: Deadline) -> Result<Option<u3
     let ready = |deployment: &Deployment| {
         deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default()
     };
-    let sum: i32 = list.items.iter().map(ready).sum();
-    Ok((!list.items.is_empty()).then(|| u32::try_from(sum).unwrap_or_default()))
+    // A Deployment without a number asks for one pod (API: DeploymentSpec.replicas).
+    let wanted = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let sum =
+        |of: &dyn Fn(&Deployment) -> i32| u32::try_from(list.items.iter().map(of).sum::<i32>()).unwrap_or_default();
+    Ok((!list.items.is_empty()).then(|| (sum(&ready), sum(&wanted))))
 }
 
 /// `podCIDR` of the nodes and the ServiceCIDRs, as far as they may be read and are served (ServiceCIDR: since 1.33).

@@ -51,7 +51,7 @@ pub fn table(statuses: &[LinkStatus], theme: Theme) -> String {
 pub fn sample(sample: &Sample, theme: Theme) -> String {
     let status = &sample.status;
     let (sign, tone) = match status.state {
-        LinkState::Broken | LinkState::NotConfigured => (Sign::Fail, Tone::Bad),
+        LinkState::Broken | LinkState::Silent | LinkState::NotConfigured => (Sign::Fail, Tone::Bad),
         LinkState::Unknown => (Sign::Unknown, Tone::Caution),
         LinkState::Stopped | LinkState::Connecting | LinkState::CatchingUp => (Sign::Warn, Tone::Caution),
         LinkState::Replicating if sample.note.is_some() => (Sign::Warn, Tone::Caution),

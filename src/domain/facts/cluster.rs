@@ -25,6 +25,9 @@ pub struct ClusterFacts {
     pub istio_versions: Vec<String>,
     /// Ready pods of istiod; `None` where there is no istiod Deployment to see (an external control plane).
     pub istiod_ready: Option<u32>,
+    /// Pods that istiod's Deployments ask for; `None` as above.
+    #[serde(default)]
+    pub istiod_wanted: Option<u32>,
     /// `podCIDR` of nodes and ServiceCIDR ranges, as text; may be empty (both are optional fields).
     pub ranges: Vec<String>,
 }

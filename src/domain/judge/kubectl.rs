@@ -102,39 +102,61 @@ pub(super) fn owner(pod: &PodFacts) -> Owner<'_> {
     }
 }
 
-/// Makes a member's pods anew; `None` where only a person knows how.
-pub(super) fn restart(kubectl: &Kubectl, member: &MemberFacts) -> Option<Remedy> {
+/// Makes a member's pods anew and waits for them; empty where only a person knows how.
+pub(super) fn restart(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy> {
+    let Some(workload) = workload(member) else { return Vec::new() };
+    [kubectl.line(&["rollout", "restart", &workload])].into_iter().chain(rolled_out(kubectl, member)).collect()
+}
+
+/// Waits until a member's pods have been made anew.
+fn rolled_out(kubectl: &Kubectl, member: &MemberFacts) -> Option<Remedy> {
+    workload(member).map(|workload| kubectl.line(&["rollout", "status", &workload, "--timeout=10m"]))
+}
+
+/// What holds the pod template, as `kind/name`. The operator owns the StatefulSet `<resource>-pxc`.
+fn workload(member: &MemberFacts) -> Option<String> {
     match owner(&member.pod) {
-        // The operator owns the StatefulSet `<resource>-pxc`; a restart of it is a smart update.
-        Owner::Operator(resource) => {
-            Some(kubectl.line(&["rollout", "restart", &format!("statefulset/{resource}-pxc")]))
-        }
-        Owner::Workload(kind, name) => Some(kubectl.line(&["rollout", "restart", &format!("{kind}/{name}")])),
+        Owner::Operator(resource) => Some(format!("statefulset/{resource}-pxc")),
+        Owner::Workload(kind, name) => Some(format!("{kind}/{name}")),
         Owner::Nobody => None,
     }
 }
 
-/// Sets or removes (`None`) one annotation on the template of a member's pods, which makes them anew.
-pub(super) fn annotate(kubectl: &Kubectl, member: &MemberFacts, key: &str, value: Option<&str>) -> Option<Remedy> {
-    let annotations = serde_json::json!({ key: value });
-    match owner(&member.pod) {
+/// Sets or removes (`None`) one annotation on the template of a member's pods, which makes them anew, and waits for that.
+pub(super) fn annotate(kubectl: &Kubectl, member: &MemberFacts, key: &str, value: Option<&str>) -> Vec<Remedy> {
+    patch_metadata(kubectl, member, "annotations", key, value)
+}
+
+/// The same for a label.
+pub(super) fn unlabel(kubectl: &Kubectl, member: &MemberFacts, key: &str) -> Vec<Remedy> {
+    patch_metadata(kubectl, member, "labels", key, None)
+}
+
+fn patch_metadata(kubectl: &Kubectl, member: &MemberFacts, map: &str, key: &str, value: Option<&str>) -> Vec<Remedy> {
+    let metadata = serde_json::json!({ map: { key: value } });
+    let patch = match owner(&member.pod) {
         Owner::Operator(resource) => {
-            let patch = serde_json::json!({"spec": {"pxc": {"annotations": annotations}}}).to_string();
-            Some(kubectl.line(&["patch", "pxc", resource, "--type", "merge", "-p", &patch]))
+            let patch = serde_json::json!({"spec": {"pxc": metadata}}).to_string();
+            kubectl.line(&["patch", "pxc", resource, "--type", "merge", "-p", &patch])
         }
         Owner::Workload(kind, name) => {
-            let patch = serde_json::json!({"spec": {"template": {"metadata": {"annotations": annotations}}}});
-            Some(kubectl.line(&["patch", &kind, name, "--type", "merge", "-p", &patch.to_string()]))
+            let patch = serde_json::json!({"spec": {"template": {"metadata": metadata}}}).to_string();
+            kubectl.line(&["patch", &kind, name, "--type", "merge", "-p", &patch])
         }
-        Owner::Nobody => None,
-    }
+        Owner::Nobody => return Vec::new(),
+    };
+    [patch].into_iter().chain(rolled_out(kubectl, member)).collect()
 }
 
-/// Turns DNS capture on for a member's pods; `None` where the pod has a proxy configuration that must not be lost.
-pub(super) fn capture_dns(kubectl: &Kubectl, member: &MemberFacts) -> Option<Remedy> {
-    if member.pod.annotations.contains_key(PROXY_CONFIG) {
-        return None;
-    }
-    let config = serde_json::json!({"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}}).to_string();
-    annotate(kubectl, member, PROXY_CONFIG, Some(&config))
+/// Turns DNS capture on for a member's pods; empty where the pod has a proxy configuration that cannot be added to here
+/// (Istio takes YAML, of which this reads the JSON part).
+pub(super) fn capture_dns(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy> {
+    let own = member.pod.annotations.get(PROXY_CONFIG).map(|text| serde_json::from_str(text));
+    let mut config = match own {
+        None => serde_json::json!({}),
+        Some(Ok(config @ serde_json::Value::Object(_))) => config,
+        Some(_) => return Vec::new(),
+    };
+    config["proxyMetadata"]["ISTIO_META_DNS_CAPTURE"] = "true".into();
+    annotate(kubectl, member, PROXY_CONFIG, Some(&config.to_string()))
 }

@@ -1,9 +1,11 @@
 //! Before anything is written: does Istio serve, is there a way into the source, are the name and its address free, and
 //! has every member a sidecar that takes the link's traffic?
 
+use std::collections::BTreeMap;
+
 use super::{
     ask, find, ids,
-    kubectl::{Kubectl, Owner, annotate, owner, restart, with},
+    kubectl::{Kubectl, Owner, annotate, owner, restart, unlabel, with},
     member, members,
 };
 use crate::domain::{
@@ -11,10 +13,13 @@ use crate::domain::{
     code::Code,
     desired,
     facts::{Facts, MemberFacts, MeshFacts, NamedEntry, Sidecar},
-    hint::Hint,
+    hint::{Hint, Remedy},
     problem::{Fetched, Problem},
     spec::{LinkSpec, SourceLocation},
 };
+
+/// Opts a pod in or out of injection, as a label or, in older habits, an annotation.
+const INJECT: &str = "sidecar.istio.io/inject";
 
 /// Judges what must hold before the mesh objects are applied.
 pub fn mesh_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
@@ -68,10 +73,24 @@ fn istio(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
                 Code::IstiodDown,
                 format!("no pod of istiod is ready in the cluster of context `{}`", cluster.context),
             )
-            .seen("Deployment istio-system/istiod has 0 ready pods")
+            .seen(match cluster.istiod_wanted {
+                Some(wanted) => format!("Deployment istio-system/istiod has 0 ready pods of {wanted} wanted"),
+                None => "Deployment istio-system/istiod has 0 ready pods".to_owned(),
+            })
             .hint(with(
                 Hint::text("bring istiod back first: without it objects are rejected by its webhook and sidecars learn nothing"),
-                lines(&[&["get", "pods", "-l", "app=istiod"], &["describe", "deployment", "istiod"], &["rollout", "restart", "deployment/istiod"]]),
+                lines(match cluster.istiod_wanted {
+                    Some(0) => &[
+                        &["scale", "deployment/istiod", "--replicas=1"],
+                        &["rollout", "status", "deployment/istiod", "--timeout=5m"],
+                    ],
+                    _ => &[
+                        &["get", "pods", "-l", "app=istiod"],
+                        &["describe", "deployment", "istiod"],
+                        &["rollout", "restart", "deployment/istiod"],
+                        &["rollout", "status", "deployment/istiod", "--timeout=5m"],
+                    ],
+                }),
             )),
         ),
         Some(count) => ready.passed([format!("{count} ready pod(s)")]),
@@ -321,22 +340,31 @@ pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
             )
             .seen(format!("containers: {}", one.pod.containers.join(", ")));
             for (key, value) in one.pod.labels.iter().chain(&one.pod.annotations) {
-                if key == "sidecar.istio.io/inject" || key == "istio.io/rev" {
+                if key == INJECT || key == "istio.io/rev" {
                     problem = problem.seen(format!("{key}: {value}"));
                 }
             }
-            let commands = kubectl.into_iter().flat_map(|kubectl| {
-                let namespace = kubectl.namespace().to_owned();
-                let label =
-                    kubectl.line_bare(&["label", "namespace", &namespace, "istio-injection=enabled", "--overwrite"]);
-                std::iter::once(label).chain(restart(&kubectl, one))
-            });
-            asked.failed(problem.hint(with(
-                Hint::text("have the namespace injected (with a revision: label it `istio.io/rev` instead), then make the pods anew, which restarts MySQL in them"),
-                commands,
-            )))
+            let opted_out = |map: &BTreeMap<String, String>| map.get(INJECT).is_some_and(|value| value == "false");
+            let (text, commands) = if opted_out(&one.pod.labels) {
+                let text = "the pod template keeps its pods out of the mesh: take the label off, which makes the pods anew and so restarts MySQL in them";
+                (text, kubectl.map_or_else(Vec::new, |kubectl| unlabel(&kubectl, one, INJECT)))
+            } else if opted_out(&one.pod.annotations) {
+                let text = "the pod template keeps its pods out of the mesh: take the annotation off, which makes the pods anew and so restarts MySQL in them";
+                (text, kubectl.map_or_else(Vec::new, |kubectl| annotate(&kubectl, one, INJECT, None)))
+            } else {
+                let text = "have the namespace injected (with a revision: label it `istio.io/rev` instead), then make the pods anew, which restarts MySQL in them";
+                (text, kubectl.map_or_else(Vec::new, |kubectl| inject(&kubectl, one)))
+            };
+            asked.failed(problem.hint(with(Hint::text(text), commands)))
         }
     }
+}
+
+/// Has the members' namespace injected and its pods made anew.
+fn inject(kubectl: &Kubectl, one: &MemberFacts) -> Vec<Remedy> {
+    let namespace = kubectl.namespace().to_owned();
+    let label = kubectl.line_bare(&["label", "namespace", &namespace, "istio-injection=enabled", "--overwrite"]);
+    std::iter::once(label).chain(restart(kubectl, one)).collect()
 }
 
 /// Judges whether a member's annotations leave the link's traffic to its sidecar.
@@ -365,8 +393,9 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
     };
     let Some((key, better)) = blame else { return asked.passed(["no annotation excludes it"]) };
     let value = one.pod.annotations.get(key).cloned().unwrap_or_default();
-    let command = Kubectl::of(spec, facts, Side::Replica)
-        .and_then(|kubectl| annotate(&kubectl, one, key, Some(better.as_str()).filter(|better| !better.is_empty())));
+    let command = Kubectl::of(spec, facts, Side::Replica).map_or_else(Vec::new, |kubectl| {
+        annotate(&kubectl, one, key, Some(better.as_str()).filter(|better| !better.is_empty()))
+    });
     asked.failed(
         Problem::new(
             Code::NotIntercepted,

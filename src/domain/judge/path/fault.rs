@@ -15,7 +15,7 @@ use crate::domain::{
     check::Side,
     code::Code,
     desired,
-    facts::{MemberFacts, ObjectFacts, ProbeAnswer, Sidecar},
+    facts::{MemberFacts, ObjectFacts, ProbeAnswer, ProbeEnd, Sidecar},
     hint::{Hint, Remedy},
     problem::{Fetched, Problem},
     spec::{SourceLocation, Tls},
@@ -308,6 +308,14 @@ pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, t
         return denied(road, answer, &denying);
     }
     let code = blame::login_code(errno, text);
+    // The replica's own certificate does not name the source: whom the endpoint leads to is the reason, not the certificate.
+    if code == Code::TlsVerification
+        && let Some(uuid) = straight_to(road)
+        && let Some((one, _)) = servers(road.facts, Side::Replica).find(|(_, server)| server.server_uuid == uuid)
+    {
+        return itself(road, &format!("straight to the endpoint answers {uuid}, {}", named(Side::Replica, one)))
+            .seen(text.trim());
+    }
     let server = servers(road.facts, Side::Source)
         .next()
         .map_or_else(|| "the source".to_owned(), |(one, _)| named(Side::Source, one));
@@ -348,6 +356,14 @@ pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, t
         ),
     };
     with_evidence(road, answer, code, what).hint(hint)
+}
+
+/// The server that answered the direct probe.
+fn straight_to<'a>(road: &Road<'a>) -> Option<&'a str> {
+    match &road.seen.direct.as_ref()?.got()?.end {
+        ProbeEnd::Answered { server_uuid, .. } => Some(server_uuid),
+        _ => None,
+    }
 }
 
 fn tls_words(road: &Road<'_>) -> String {

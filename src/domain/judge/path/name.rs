@@ -42,7 +42,7 @@ impl Road<'_> {
         .seen(self.table_words());
         let public =
             resolved.iter().all(|address| !matches!(address, std::net::IpAddr::V4(v4) if v4.octets()[0] >= 240));
-        let (sentence, command) = if public {
+        let (sentence, commands) = if public {
             (
                 "`.global` is a public top-level domain, so somebody else's DNS answered: have the sidecar answer DNS, which makes the pods anew",
                 self.capture(),
@@ -51,10 +51,12 @@ impl Road<'_> {
             (
                 "Another ServiceEntry has the name: find it and delete it, or give the link another `host`",
                 self.kubectl()
-                    .map(|kubectl| kubectl.line_bare(&["get", "serviceentry", "--all-namespaces", "-o", "wide"])),
+                    .map(|kubectl| kubectl.line_bare(&["get", "serviceentry", "--all-namespaces", "-o", "wide"]))
+                    .into_iter()
+                    .collect(),
             )
         };
-        problem = problem.hint(with(Hint::text(sentence), command));
+        problem = problem.hint(with(Hint::text(sentence), commands));
         asked.failed(problem)
     }
 
@@ -62,7 +64,7 @@ impl Road<'_> {
         let (host, pod) = (&self.spec.host, &self.seen.member);
         let getent = format!("getent ahostsv4 {host}: no answer");
         let captures = self.one.and_then(|one| one.pod.dns_capture);
-        let rollout = self.kubectl().zip(self.one).and_then(|(kubectl, one)| restart(&kubectl, one));
+        let rollout = self.kubectl().zip(self.one).map_or_else(Vec::new, |(kubectl, one)| restart(&kubectl, one));
         match &self.seen.name_table {
             Fetched::Got(Some(listed)) if listed.is_empty() => Problem::new(
                 Code::NotInNameTable,
@@ -109,8 +111,8 @@ impl Road<'_> {
         }
     }
 
-    fn capture(&self) -> Option<crate::domain::hint::Remedy> {
-        self.kubectl().zip(self.one).and_then(|(kubectl, one)| capture_dns(&kubectl, one))
+    fn capture(&self) -> Vec<crate::domain::hint::Remedy> {
+        self.kubectl().zip(self.one).map_or_else(Vec::new, |(kubectl, one)| capture_dns(&kubectl, one))
     }
 
     fn table_words(&self) -> String {

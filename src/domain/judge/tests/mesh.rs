@@ -123,19 +123,44 @@ fn the_name_may_be_defined_once_in_the_members_namespace() {
 }
 
 #[test]
+fn a_member_that_opted_out_is_opted_in_where_it_opted_out() {
+    for (label, map) in [(true, "labels"), (false, "annotations")] {
+        let mut facts = facts();
+        let pod = &mut replicas(&mut facts)[1].pod;
+        pod.sidecar = Sidecar::Absent;
+        let opted = if label { &mut pod.labels } else { &mut pod.annotations };
+        opted.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
+        let check = check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(1));
+        assert!(shown(&check).contains("sidecar.istio.io/inject: false"));
+        let patch =
+            format!(r#"{{"spec":{{"template":{{"metadata":{{"{map}":{{"sidecar.istio.io/inject":null}}}}}}}}}}"#);
+        assert!(commands(&check)[0].ends_with(&format!("patch statefulset pxc --type merge -p '{patch}'")), "{map}");
+    }
+}
+
+#[test]
+fn an_istiod_scaled_to_nothing_is_scaled_up_again() {
+    let mut facts = facts();
+    let cluster = got(&mut facts.replica.cluster);
+    (cluster.istiod_ready, cluster.istiod_wanted) = (Some(0), Some(0));
+    let check = check_of(&spec(), &facts, ids::ISTIOD_READY, &DR);
+    assert_eq!(verdict(&check), ("failed", Some(Code::IstiodDown)));
+    assert!(commands(&check)[0].ends_with("scale deployment/istiod '--replicas=1'"), "{:?}", commands(&check));
+}
+
+#[test]
 fn a_member_without_a_sidecar_stops_its_path_and_no_other() {
     let mut facts = facts();
     let pod = &mut replicas(&mut facts)[1].pod;
     pod.sidecar = Sidecar::Absent;
-    pod.annotations.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
     let check = check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(1));
     assert_eq!(verdict(&check), ("failed", Some(Code::NoSidecar)));
-    assert!(shown(&check).contains("sidecar.istio.io/inject: false"));
     assert_eq!(
         commands(&check),
         [
             "kubectl --context dr label namespace pxc 'istio-injection=enabled' --overwrite",
             "kubectl --context dr -n pxc rollout restart statefulset/pxc",
+            "kubectl --context dr -n pxc rollout status statefulset/pxc '--timeout=10m'",
         ]
     );
     for id in [ids::SIDECAR_INTERCEPTS, ids::NAME_RESOLVES, ids::ENVOY_LISTENER, ids::PATH_QUERY, ids::PATH_SERVER] {

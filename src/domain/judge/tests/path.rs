@@ -91,6 +91,39 @@ fn a_name_that_does_not_resolve_is_traced_to_who_should_answer() {
 }
 
 #[test]
+fn a_proxy_configuration_in_json_is_added_to() {
+    let own = r#"{"concurrency":2,"proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"false","KEEP":"1"}}"#;
+    let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
+        got(&mut facts.paths[0].resolved).clear();
+        facts.paths[0].name_table = Fetched::Got(None);
+        let pod = &mut sample::replicas(facts)[0].pod;
+        pod.dns_capture = Some(false);
+        pod.annotations.insert("proxy.istio.io/config".to_owned(), own.to_owned());
+    });
+    let argv = shell_words::split(&commands(&check)[0]).unwrap();
+    let patch: serde_json::Value = serde_json::from_str(argv.last().unwrap()).unwrap();
+    let config = patch.pointer("/spec/template/metadata/annotations/proxy.istio.io~1config").unwrap();
+    let config: serde_json::Value = serde_json::from_str(config.as_str().unwrap()).unwrap();
+    let wanted = json!({"concurrency": 2, "proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true", "KEEP": "1"}});
+    assert_eq!(config, wanted);
+}
+
+#[test]
+fn a_certificate_that_is_the_replicas_own_leads_back_to_itself() {
+    let text = "ERROR 2026 (HY000): SSL connection error: error:0A000086:SSL routines::certificate verify failed";
+    let refused = |facts: &mut Facts, uuid: &str| {
+        probe(facts, error(80, 2026, text), 1, 0);
+        let end = ProbeEnd::Answered { server_uuid: uuid.into(), hostname: "pxc-0".into(), seen_as: "repl@x".into() };
+        facts.paths[0].direct = Some(Fetched::Got(ProbeAnswer { by: "mysql client".into(), took_ms: 9, end }));
+    };
+    let me = &replica(0);
+    let itself = ("failed", Code::SelfConnection);
+    broken(ids::PATH_QUERY, me, itself, |_, facts| refused(facts, sample::REPLICA[0]));
+    let foreign = ("failed", Code::TlsVerification);
+    broken(ids::PATH_QUERY, me, foreign, |_, facts| refused(facts, sample::SOURCE[0]));
+}
+
+#[test]
 fn a_pod_with_its_own_proxy_configuration_is_not_overwritten() {
     let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
         got(&mut facts.paths[0].resolved).clear();
