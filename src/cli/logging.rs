@@ -40,8 +40,14 @@ pub(super) fn start(global: &Global) {
     };
 }
 
+/// What shows the whole body of an answer it cannot read; that of a Secret, too.
+const BODIES: &str = "kube_client::client";
+
 /// Whether an event can hold no payload: whatever `PXC_LINK_LOG` says, carriers show nothing below a warning.
 fn may_be_shown(metadata: &Metadata<'_>) -> bool {
+    if metadata.target() == BODIES {
+        return false;
+    }
     let root = metadata.target().split("::").next().unwrap_or_default();
     !CARRIERS.contains(&root) || *metadata.level() <= Level::WARN
 }

@@ -49,10 +49,14 @@ impl Output {
     /// Shows a failure: to people on standard error, as a document on standard output too. Gives its exit code.
     pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
         let mut text = problem::problems(&failure.problems, self.printer.err_theme());
-        for (what, changes) in [("taken back", &failure.taken_back), ("left standing", &failure.stands)] {
-            if !changes.is_empty() {
-                text.push_str(&format_changes(what, changes));
-            }
+        if !failure.taken_back.is_empty() {
+            text.push_str(&listed("taken back, nothing is left of it", &failure.taken_back));
+        }
+        if !failure.stands.is_empty() {
+            text.push_str(&listed(
+                "done until then, and left standing for the next run to go on from",
+                &failure.stands,
+            ));
         }
         self.printer.error(&text);
         if self.format != Format::Text {
@@ -67,7 +71,7 @@ fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(Code::Internal, "the result cannot be written as JSON").seen(error.to_string())
 }
 
-fn format_changes(what: &str, changes: &[Change]) -> String {
+fn listed(what: &str, changes: &[Change]) -> String {
     let targets: Vec<&str> = changes.iter().map(|change| change.target.as_str()).collect();
     format!("{what}: {}\n", targets.join(", "))
 }

@@ -143,7 +143,11 @@ pub(super) async fn status(context: &Context, args: StatusArgs) -> Ended {
 fn verdict_of(state: LinkState) -> Verdict {
     match state {
         LinkState::Replicating | LinkState::CatchingUp => Verdict::Good,
-        LinkState::Connecting | LinkState::Stopped | LinkState::Broken | LinkState::NotConfigured => Verdict::Bad,
+        LinkState::Connecting
+        | LinkState::Silent
+        | LinkState::Stopped
+        | LinkState::Broken
+        | LinkState::NotConfigured => Verdict::Bad,
         LinkState::Unknown => Verdict::Unreached,
     }
 }

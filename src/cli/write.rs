@@ -4,13 +4,14 @@ use std::process::ExitCode;
 
 use super::{
     CHANGING, Context, Ended,
-    args::{Format, SetupArgs, TeardownArgs, WaitFor},
+    args::{SetupArgs, TeardownArgs, WaitFor},
     output::Output,
 };
 use crate::{
     domain::{code::Code, event::Event, hint::Hint, plan::Plan, problem::Problem, status::Lag},
     report::{json, plan as planned, text},
     ui::confirm::{self, Answer},
+    wait::Deadline,
     workflow::{setup as setting_up, teardown as tearing_down},
 };
 
@@ -23,7 +24,7 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
     let session = context.session(spec, context.deadline(CHANGING), &events);
     let options =
         setting_up::Options { force_conflicts: args.force_conflicts, until_caught_up: args.wait == WaitFor::CaughtUp };
-    let planned = setting_up::plan(session, options).await?;
+    let mut planned = setting_up::plan(session, options).await?;
     for check in planned.warnings() {
         if let Some(problem) = check.problem() {
             let (what, seen) = (format!("{} {}", check.subject, check.id), problem.message.clone());
@@ -38,13 +39,15 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
     if planned.plan().is_empty() {
         context.printer.note("nothing to change; proving that the link works");
     } else {
-        context.printer.note(&planned::plan(planned.plan(), context.printer.err_theme()));
+        show_before(context, planned.plan(), args.yes);
         if !args.yes {
+            let left = planned.deadline().left();
             let changes = planned.plan().changes();
             let plural = if changes == 1 { "" } else { "s" };
             let question = format!("Make {changes} change{plural} on the replica's side of link {}?", spec.name);
             let answer = confirm::confirm(&context.printer, &question, context.shutdown.requested()).await?;
             agreed(answer)?;
+            planned = planned.until(Deadline::after(left));
         }
     }
     let finished = planned.execute().await?;
@@ -77,6 +80,12 @@ fn show_plan(output: &Output, plan: &Plan) -> Result<(), Problem> {
     output.result(|| planned::plan(plan, output.printer.out_theme()), &json::PlanDto::from(plan))
 }
 
+/// The plan before it is carried out: a question about it shows it also when quiet.
+fn show_before(context: &Context, plan: &Plan, yes: bool) {
+    let text = planned::plan(plan, context.printer.err_theme());
+    if yes { context.printer.note(&text) } else { context.printer.error(&text) }
+}
+
 fn agreed(answer: Answer) -> Result<(), Problem> {
     match answer {
         Answer::Yes => Ok(()),
@@ -92,20 +101,20 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     let output = Output { printer: context.printer.clone(), format: args.format.output };
     let events = context.events();
     let session = context.session(spec, context.deadline(CHANGING), &events);
-    let planned = tearing_down::plan(session).await?;
+    let mut planned = tearing_down::plan(session).await?;
     if planned.plan().is_empty() {
         let nothing = json::PlanDto::from(planned.plan());
         output.result(|| format!("nothing of link {} is left to take away", spec.name), &nothing)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if output.format == Format::Text || !args.yes {
-        context.printer.note(&planned::plan(planned.plan(), context.printer.err_theme()));
-    }
+    show_before(context, planned.plan(), args.yes);
     if !args.yes {
+        let left = planned.deadline().left();
         let question = format!("Link {} ends: its channel is stopped and forgotten; rows stay as they are.", spec.name);
         let answer =
             confirm::confirm_name(&context.printer, &question, &spec.name, context.shutdown.requested()).await?;
         agreed(answer)?;
+        planned = planned.until(Deadline::after(left));
     }
     let report = planned.execute().await?;
     output.result(

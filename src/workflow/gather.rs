@@ -72,6 +72,7 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
             let service = observe::service(cluster, name, deadline).await.map_err(Problem::from);
             let service = service.and_then(|service| service.ok_or_else(|| no_service(session, name)));
             let members = match &service {
+                Ok(service) if service.selector.is_empty() => Err(no_selector(session, name)),
                 Ok(service) => {
                     let selector: Vec<String> =
                         service.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -169,6 +170,15 @@ fn secrets_of(session: &Session, side: Side) -> Vec<String> {
         SecretRef::Env(_) | SecretRef::File(_) => None,
     });
     named.collect()
+}
+
+/// Without a selector every pod of the namespace would be taken for a member and be sent the account's password.
+fn no_selector(session: &Session, name: &str) -> Problem {
+    let message = format!("Service `{name}` of the source selects no pods, so its members are not known");
+    Problem::new(Code::SourceServiceUnusable, message).seen("spec.selector is empty").hint(Hint::text(format!(
+        "name a Service of link `{}` that selects the members' pods under `source.kubernetes.service`",
+        session.spec.name
+    )))
 }
 
 fn no_service(session: &Session, name: &str) -> Problem {

@@ -1,5 +1,6 @@
 //! What a command does with a link: gather, judge, plan, execute. Tells events; knows no terminal.
 
+mod carry;
 mod gather;
 mod prove;
 mod session;

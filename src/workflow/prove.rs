@@ -1,6 +1,6 @@
 //! Proving the path: from every replica member, through the name, with an authenticated query.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 
 use futures::future::join_all;
 
@@ -9,8 +9,9 @@ use crate::{
     domain::{
         check::Side,
         desired,
-        facts::{Facts, PathFacts, PodFacts, Sidecar},
+        facts::{EnvoyHost, Facts, PathFacts, PodFacts, Sidecar},
         problem::{Fetched, Problem},
+        spec::Endpoint,
     },
     k8s::Cluster,
     mesh::{
@@ -73,23 +74,28 @@ async fn settle(
     session: &Session,
     cluster: &Cluster,
     pod: &PodFacts,
-    question: &PathParameters<'_>,
+    parameters: &PathParameters<'_>,
     patience: Duration,
 ) {
     if pod.sidecar == Sidecar::Absent {
         return;
     }
-    let what = format!("the sidecar of {} to know {}", pod.name, question.host);
+    let what = format!("the sidecar of {} to know {}", pod.name, parameters.host);
     let look = || async {
-        let envoy = envoy::facts(cluster, &pod.name, question.vip, question.port, question.host, session.deadline)
-            .await
-            .map_err(Problem::from)?;
+        let envoy =
+            envoy::facts(cluster, &pod.name, parameters.vip, parameters.port, parameters.host, session.deadline)
+                .await
+                .map_err(Problem::from)?;
         let seen = match (&envoy.listener_cluster, &envoy.hosts) {
-            (None, _) => format!("no listener {}:{}", question.vip, question.port),
+            (None, _) => format!("no listener {}:{}", parameters.vip, parameters.port),
             (_, None) => "no cluster for the name".to_owned(),
             (_, Some(hosts)) if hosts.is_empty() => "no endpoints".to_owned(),
+            (_, Some(hosts)) if !same(hosts, parameters.endpoints) => {
+                let shown: Vec<String> = hosts.iter().map(|host| host.endpoint.to_string()).collect();
+                format!("endpoints {} of before", shown.join(", "))
+            }
             _ if pod.dns_capture == Some(true) => {
-                let names = envoy::name_table(cluster, &pod.name, question.host, session.deadline)
+                let names = envoy::name_table(cluster, &pod.name, parameters.host, session.deadline)
                     .await
                     .map_err(Problem::from)?;
                 match names {
@@ -104,6 +110,12 @@ async fn settle(
     let deadline = session.deadline.at_most(patience);
     // Its end decides nothing: the path is walked and judged in any case.
     let _ = poll_until(&what, deadline, EVERY, session.waiting(&what), look).await;
+}
+
+/// Whether a sidecar has exactly the endpoints the link has; a link whose endpoints are not known has any.
+fn same(hosts: &[EnvoyHost], wanted: &[Endpoint]) -> bool {
+    let have: BTreeSet<Endpoint> = hosts.iter().map(|host| host.endpoint).collect();
+    wanted.is_empty() || have == wanted.iter().copied().collect()
 }
 
 fn unasked(pod: &PodFacts, problem: &Problem) -> PathFacts {

@@ -14,6 +14,11 @@ use crate::{
 /// Time that taking something back gets in any case.
 const CLEANUP: Duration = Duration::from_secs(10);
 
+/// When taking back or giving back ends: soon, also where the command's time has run out or somebody waits for it to stop.
+pub(crate) fn cleanup_deadline() -> Deadline {
+    Deadline::after(CLEANUP)
+}
+
 /// Where events go; renderers subscribe here.
 #[derive(Clone)]
 pub struct Events(Arc<dyn Fn(Event) + Send + Sync>);
@@ -52,11 +57,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// When cleaning up ends: what is left of the command's time, but time enough also where that has run out.
-    pub(crate) fn cleanup_deadline(&self) -> Deadline {
-        Deadline::after(self.deadline.left().max(CLEANUP))
-    }
-
     /// Runs one stage: tells when it begins and how it ended. `seen` words the good end.
     ///
     /// # Errors

@@ -3,16 +3,14 @@
 use std::{net::Ipv4Addr, time::Instant};
 
 use super::{
-    gather, prove,
-    session::Session,
-    sides::{Live, Sides},
-    start,
+    carry::Run,
+    gather,
+    session::{Session, cleanup_deadline},
+    sides::Sides,
     undo::Done,
-    watch,
 };
 use crate::{
     domain::{
-        channel::desired_channel,
         check::{Check, Outcome, Report, Side},
         code::Code,
         desired,
@@ -20,14 +18,18 @@ use crate::{
         facts::{Facts, MemberFacts},
         hint::Hint,
         judge::{self, ids},
-        plan::{self, Action, MeshPreviews, Plan, StepKind},
+        plan::{self, MeshPreviews, Plan},
         problem::{Fetched, Problem},
         spec::{LinkSpec, SourceLocation},
         status::LinkStatus,
     },
     error::Failure,
-    k8s::{Cluster, apply, lease},
+    k8s::{
+        Cluster, apply,
+        lease::{self, Held},
+    },
     mesh::objects,
+    wait::Deadline,
 };
 
 /// What the caller may decide about a setup.
@@ -48,14 +50,14 @@ pub struct Planned {
 }
 
 /// A plan and what it was made from.
-struct Made {
-    facts: Facts,
-    plan: Plan,
-    vip: Ipv4Addr,
+pub(super) struct Made {
+    pub(super) facts: Facts,
+    pub(super) plan: Plan,
+    pub(super) vip: Ipv4Addr,
     /// The ServiceEntry and the DestinationRule as they are to be.
-    objects: [serde_json::Value; 2],
+    pub(super) objects: [serde_json::Value; 2],
     /// The member that carries the channel.
-    member: String,
+    pub(super) member: String,
     warnings: Vec<Check>,
 }
 
@@ -76,8 +78,12 @@ pub async fn plan(session: Session, options: Options) -> Result<Planned, Failure
     if let SourceLocation::Endpoints(_) = session.spec.source.location {
         return Err(not_by_endpoints(&session.spec).into());
     }
-    let sides = Sides::connect(&session).await;
-    let made = session.interruptible("while both sides were looked at", make(&session, &sides, options)).await??;
+    let looking = async {
+        let sides = Sides::connect(&session).await;
+        let made = make(&session, &sides, options).await?;
+        Ok::<_, Failure>((sides, made))
+    };
+    let (sides, made) = session.interruptible("while both sides were looked at", looking).await??;
     Ok(Planned { session, sides, options, made })
 }
 
@@ -103,25 +109,39 @@ impl Planned {
         &self.made.warnings
     }
 
+    /// The same with another end of its time: what a person takes to agree is not the command's.
+    #[must_use]
+    pub fn until(mut self, deadline: Deadline) -> Self {
+        self.session.deadline = deadline;
+        self
+    }
+
+    /// When its time ends.
+    pub fn deadline(&self) -> Deadline {
+        self.session.deadline
+    }
+
     /// Does it. Under the lock facts and plan are made again; where the new plan is not the agreed one, nothing is written.
     ///
     /// # Errors
     /// What went wrong first, with what stands and what was taken back.
     pub async fn execute(self) -> Result<Finished, Failure> {
         if self.made.plan.is_empty() {
-            return carry_out(&self.session, &self.sides, self.options, self.made)
-                .await
-                .map_err(|(failure, _)| failure);
+            let Self { session, sides, options, made } = self;
+            let mut done = Done::default();
+            let run = Run { session: &session, sides: &sides, options, lock: None };
+            return run.stages(made, &mut done).await;
         }
         let cluster = self.sides.cluster(Side::Replica)?.clone();
         let lock =
             lease::acquire(&cluster, &self.session.spec.name, self.session.deadline).await.map_err(Problem::from)?;
-        let cleanup = self.session.cleanup_deadline();
-        let end = self.locked().await;
-        let released = lock.release(cleanup).await.map_err(Problem::from);
+        let end = self.locked(&lock).await;
+        let released = lock.release(cleanup_deadline()).await.map_err(Problem::from);
         match (end, released) {
             (Ok(finished), Ok(())) => Ok(finished),
-            (Ok(_), Err(problem)) => Err(problem.into()),
+            (Ok(finished), Err(problem)) => {
+                Err(Failure { problems: vec![problem], stands: finished.report.changes, taken_back: Vec::new() })
+            }
             (Err(mut failure), released) => {
                 failure.problems.extend(released.err());
                 Err(failure)
@@ -129,18 +149,22 @@ impl Planned {
         }
     }
 
-    async fn locked(self) -> Result<Finished, Failure> {
+    async fn locked(self, lock: &Held) -> Result<Finished, Failure> {
         let Self { session, sides, options, made: agreed } = self;
         let made = make(&session, &sides, options).await?;
-        if made.plan != agreed.plan {
+        if !made.plan.writes_the_same(&agreed.plan) {
             let problem =
                 Problem::new(Code::NotApproved, "the clusters changed after the plan was shown; nothing was written")
                     .hint(Hint::run("look at the new plan", ["pxc-link", "setup", "--source", &session.spec.name]));
             return Err(problem.into());
         }
-        match carry_out(&session, &sides, options, made).await {
+        let mut done = Done::default();
+        let run = Run { session: &session, sides: &sides, options, lock: Some(lock) };
+        match run.stages(made, &mut done).await {
             Ok(finished) => Ok(finished),
-            Err((mut failure, done)) => {
+            // Whoever has the lock now may build on what this run made.
+            Err(failure) if lock.check().is_err() => Err(Failure { stands: done.changes(), ..failure }),
+            Err(mut failure) => {
                 done.take_back(&session, &sides, &mut failure).await;
                 Err(failure)
             }
@@ -217,7 +241,7 @@ fn answering(members: &Fetched<Vec<MemberFacts>>) -> String {
 }
 
 /// The check that stops a setup first, then every other that failed.
-fn refuse(checks: &[Check]) -> Result<(), Failure> {
+pub(super) fn refuse(checks: &[Check]) -> Result<(), Failure> {
     let Some(first) = judge::blocking(checks) else { return Ok(()) };
     let same_cluster = checks.iter().find(|check| check.id == ids::CLUSTER_DISTINCT && !check.is_good());
     if let Some(problem) = same_cluster.and_then(Check::problem) {
@@ -241,149 +265,4 @@ async fn preview(
     session: &Session,
 ) -> Result<plan::Preview, Problem> {
     Ok(apply::preview(cluster, object, options.force_conflicts, session.deadline).await?)
-}
-
-/// Carries the plan out, stage by stage. On failure says what it had written until then.
-async fn carry_out(
-    session: &Session,
-    sides: &Sides,
-    options: Options,
-    made: Made,
-) -> Result<Finished, (Failure, Done)> {
-    let mut done = Done::default();
-    match stages(session, sides, options, made, &mut done).await {
-        Ok(finished) => Ok(finished),
-        Err(failure) => Err((failure, done)),
-    }
-}
-
-async fn stages(
-    session: &Session,
-    sides: &Sides,
-    options: Options,
-    made: Made,
-    done: &mut Done,
-) -> Result<Finished, Failure> {
-    let Made { mut facts, plan, vip, objects, member, .. } = made;
-    apply_objects(session, sides, options, &plan, &objects, done).await?;
-    prove_path(session, sides, &mut facts, vip, done).await?;
-    stop_here(session, "after the path was proven")?;
-    let mut live = sides.open(Side::Replica, &member, session.deadline).await?;
-    configure(session, sides, &mut live, &plan, &member, done).await?;
-    start::staged(session, &mut live, &member, &facts, |thread| {
-        done.started(thread, &session.spec.replication.channel, &member);
-    })
-    .await?;
-    drop(live);
-    let (facts, status) = watch::settled(session, sides, facts.paths, options.until_caught_up).await?;
-    let checks = judge::judge(&session.spec, &facts);
-    refuse(&checks)?;
-    let report = Report { link: session.spec.name.clone(), at: facts.at, checks, changes: done.changes() };
-    Ok(Finished { report, status })
-}
-
-/// Between steps a signal is heeded; a step itself is never cut.
-fn stop_here(session: &Session, during: &str) -> Result<(), Failure> {
-    if session.shutdown.is_requested() { Err(Failure::interrupted(during)) } else { Ok(()) }
-}
-
-async fn apply_objects(
-    session: &Session,
-    sides: &Sides,
-    options: Options,
-    plan: &Plan,
-    objects: &[serde_json::Value; 2],
-    done: &mut Done,
-) -> Result<(), Failure> {
-    let cluster = sides.cluster(Side::Replica)?;
-    for (kind, object) in [StepKind::ServiceEntry, StepKind::DestinationRule].into_iter().zip(objects) {
-        let Some(step) = plan.steps.iter().find(|step| step.kind == kind && step.action.writes()) else { continue };
-        session
-            .stage(step.target.clone(), |_| "applied".to_owned(), async {
-                Ok(apply::apply(cluster, object, options.force_conflicts, session.deadline).await?)
-            })
-            .await?;
-        match step.action {
-            Action::Create { .. } => done.created(&step.target, object),
-            _ => done.changed(&step.target),
-        }
-        stop_here(session, "after a mesh object was applied")?;
-    }
-    Ok(())
-}
-
-async fn prove_path(
-    session: &Session,
-    sides: &Sides,
-    facts: &mut Facts,
-    vip: Ipv4Addr,
-    done: &Done,
-) -> Result<(), Failure> {
-    let patience = if done.is_empty() { prove::UNCHANGED } else { prove::AFTER_A_CHANGE };
-    let members: Vec<String> =
-        facts.replica.members.got().into_iter().flatten().map(|member| member.pod.name.clone()).collect();
-    let proof = async {
-        let paths = prove::paths(session, sides, facts, vip, patience).await;
-        let walked = Facts { paths, ..facts.clone() };
-        let checks: Vec<Check> =
-            members.iter().flat_map(|member| judge::path(&session.spec, &walked, member)).collect();
-        match judge::blocking(&checks).and_then(Check::problem) {
-            Some(problem) => Err(problem.clone()),
-            None => Ok(walked),
-        }
-    };
-    let seen = |walked: &Facts| {
-        let answers = walked.paths.iter().filter_map(|path| match &path.probe.got()?.end {
-            crate::domain::facts::ProbeEnd::Answered { hostname, server_uuid, .. } => {
-                Some(format!("{hostname} ({server_uuid})"))
-            }
-            _ => None,
-        });
-        format!("answered by {}", answers.collect::<Vec<_>>().join(", "))
-    };
-    let what = format!("path from {} to {}:{}", members.join(", "), session.spec.host, session.spec.port);
-    *facts = session.interruptible("while the path was proven", session.stage(what, seen, proof)).await??;
-    Ok(())
-}
-
-async fn configure(
-    session: &Session,
-    sides: &Sides,
-    live: &mut Live,
-    plan: &Plan,
-    member: &str,
-    done: &mut Done,
-) -> Result<(), Failure> {
-    let Some(step) = plan.steps.iter().find(|step| step.kind == StepKind::Channel && step.action.writes()) else {
-        return Ok(());
-    };
-    let name = &session.spec.replication.channel;
-    let wanted = desired_channel(&session.spec);
-    let password = sides.replication_password()?;
-    let creates = matches!(step.action, Action::Create { .. });
-    session
-        .stage(step.target.clone(), |()| "configured and read back".to_owned(), async {
-            if !creates {
-                live.server.stop(name, session.deadline).await?;
-            }
-            live.server.change_source(name, &wanted, password, session.deadline).await?;
-            let channels = live.server.channels(session.deadline).await?;
-            let have = channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
-            let differences = have.map(|have| crate::domain::channel::channel_differences(&have.settings, &wanted));
-            match differences {
-                Some(differences) if differences.is_empty() => Ok(()),
-                other => Err(Problem::new(
-                    Code::ChannelDiffers,
-                    format!("channel `{name}` on {member} does not read back as it was set"),
-                )
-                .seen(format!("{other:?}"))),
-            }
-        })
-        .await?;
-    if creates {
-        done.created_channel(&step.target);
-    } else {
-        done.changed(&step.target);
-    }
-    Ok(())
 }

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         check::Side,
         code::Code,
-        facts::ServerFacts,
+        facts::{Facts, ServerFacts},
         problem::Problem,
         spec::{Account, ClusterRef, SecretRef, SourceLocation},
     },
@@ -116,6 +116,29 @@ impl Sides {
         let password = self.replication_login.password.as_ref().map_err(Clone::clone)?;
         secret::check(REPLICATION, password, PasswordUse::Channel)?;
         Ok(password)
+    }
+
+    /// Opens a session on the server that was judged: a pod may have been made anew since.
+    ///
+    /// # Errors
+    /// As [`Sides::open`], and where another server answers.
+    pub(super) async fn open_judged(
+        &self,
+        side: Side,
+        pod: &str,
+        facts: &Facts,
+        deadline: Deadline,
+    ) -> Result<Live, Problem> {
+        let live = self.open(side, pod, deadline).await?;
+        let members = match side {
+            Side::Source => &facts.source.members,
+            Side::Replica => &facts.replica.members,
+        };
+        let judged = members.got().into_iter().flatten().find(|member| member.pod.name == pod);
+        if let Some(judged) = judged.and_then(|member| member.server.got()) {
+            live.server.must_be(&judged.server_uuid)?;
+        }
+        Ok(live)
     }
 
     /// Opens a session on the server of a member, through a port-forward to its pod.

@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{session::Session, sides::Live};
 use crate::{
     domain::{
         check::Side,
         code::Code,
         errno::Cause,
-        facts::{ChannelFacts, Facts, ThreadState},
+        facts::{ChannelFacts, Facts, ThreadError, ThreadState},
         hint::Hint,
         problem::Problem,
     },
+    error::Failure,
     wait::{Look, poll_until},
 };
 
@@ -21,39 +24,95 @@ const RECEIVER: Duration = Duration::from_secs(30);
 const APPLIER: Duration = Duration::from_secs(10);
 /// An applier can stop on its first event: it is looked at again after this.
 const STEADY: Duration = Duration::from_millis(1500);
+/// Seconds that the clocks of this machine and of the server may differ.
+const CLOCKS: i64 = 2;
 /// Between two looks.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// Starts what does not run yet. `started` is told of each thread that this run started, as soon as it has.
+/// What the agreed plan lets a staged start do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Agreed {
+    /// Threads may be started.
+    pub(super) start: bool,
+    /// The channel's settings were written by this run, which clears what the server knew of the source.
+    pub(super) fresh: bool,
+}
+
+/// Starts what does not run yet, as far as it was agreed to. `note` is asked before every write whether it may be done, and
+/// is told what it is.
 ///
 /// # Errors
-/// `ReceiverNotConnecting` or what the receiver's error means, `UnknownSource` (the receiver is stopped again, nothing was
-/// applied), `ApplierStopped`.
+/// `NotApproved` where a thread was stopped after the plan was made; `ReceiverNotConnecting` or what the receiver's error
+/// means, `UnknownSource` (the receiver is stopped again, nothing was applied), `ApplierStopped`.
 pub(super) async fn staged(
     session: &Session,
     live: &mut Live,
     member: &str,
     facts: &Facts,
-    mut started: impl FnMut(&'static str),
-) -> Result<(), Problem> {
+    agreed: Agreed,
+    mut note: impl FnMut(&'static str, &'static str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let channel = &session.spec.replication.channel;
     let before = look(session, live).await?;
-    if !before.receiver.is_on() {
-        if before.receiver.is_off() {
-            live.server.start_receiver(channel, session.deadline).await?;
-            started("receiver");
+    let starts_receiver = before.receiver.is_off();
+    if starts_receiver {
+        agreed.to_start(session, member, "receiver")?;
+        if !before.applier.is_off() {
+            // Whatever the receiver brings must wait until it is known whom it came from.
+            note("applier", "stopped")?;
+            live.server.stop_applier(channel, session.deadline).await?;
         }
-        session.stage(format!("receiver on {member} connects"), attached_to, connected(session, live, member)).await?;
+        note("receiver", "started")?;
+        live.server.start_receiver(channel, session.deadline).await.map_err(Problem::from)?;
+    }
+    if !before.receiver.is_on() {
+        // The server may show the UUID of an earlier attachment until it has asked for the present one.
+        let heard_before = if starts_receiver && !agreed.fresh { before.last_heard } else { None };
+        let wait = Attachment { must_be_heard: starts_receiver && !agreed.fresh, heard_before };
+        let connecting = connected(session, live, member, wait);
+        session.stage(format!("receiver on {member} connects"), attached_to, connecting).await?;
     }
     let now = look(session, live).await?;
-    known_source(session, live, member, facts, &now).await?;
-    if !now.applier.is_on() {
-        live.server.start_applier(channel, session.deadline).await?;
-        started("applier");
+    if starts_receiver {
+        known_source(session, live, member, facts, &now).await?;
     }
-    session
+    if now.applier.is_off() {
+        agreed.to_start(session, member, "applier")?;
+        note("applier", "started")?;
+        live.server.start_applier(channel, session.deadline).await.map_err(Problem::from)?;
+    }
+    Ok(session
         .stage(format!("applier on {member} runs"), |()| "no error".to_owned(), applying(session, live, member))
-        .await
+        .await?)
+}
+
+impl Agreed {
+    fn to_start(self, session: &Session, member: &str, thread: &str) -> Result<(), Problem> {
+        if self.start {
+            return Ok(());
+        }
+        let channel = &session.spec.replication.channel;
+        let message = format!("the {thread} of channel `{channel}` on {member} was stopped after the plan was made");
+        Err(Problem::new(Code::NotApproved, message)
+            .seen("it was not started again: somebody else works on this channel")
+            .hint(Hint::run(
+                "look at the new plan",
+                ["pxc-link", "setup", "--source", &session.spec.name, "--dry-run"],
+            )))
+    }
+}
+
+/// What shows that a receiver is attached now and not only was.
+struct Attachment {
+    must_be_heard: bool,
+    heard_before: Option<Timestamp>,
+}
+
+impl Attachment {
+    fn is_shown_by(&self, channel: &ChannelFacts) -> bool {
+        let heard = !self.must_be_heard || channel.last_heard > self.heard_before;
+        channel.receiver.is_on() && channel.source_uuid.is_some() && heard
+    }
 }
 
 fn attached_to(channel: &ChannelFacts) -> String {
@@ -71,16 +130,29 @@ async fn look(session: &Session, live: &mut Live) -> Result<ChannelFacts, Proble
 
 /// Waits until the receiver is on and says whom it is attached to. A refused login is retried by the server for ever, so its
 /// error ends the wait.
-async fn connected(session: &Session, live: &mut Live, member: &str) -> Result<ChannelFacts, Problem> {
+async fn connected(
+    session: &Session,
+    live: &mut Live,
+    member: &str,
+    attachment: Attachment,
+) -> Result<ChannelFacts, Problem> {
+    let begun = Timestamp::now();
     let what = format!("the receiver on {member}");
     let cell = tokio::sync::Mutex::new(live);
     let looked = poll_until(&what, session.deadline.at_most(RECEIVER), EVERY, session.waiting(&what), || async {
         let channel = look(session, &mut **cell.lock().await).await?;
-        if channel.receiver.is_on() && channel.source_uuid.is_some() {
+        if attachment.is_shown_by(&channel) {
             return Ok(Look::Ready(channel));
         }
+        // An error from before this run began says nothing of the next attempt, which the server makes by itself. Nor does one
+        // of the network, while the receiver goes on trying.
+        let new = |error: &ThreadError| error.at.is_none_or(|at| at.duration_since(begun).as_secs() >= -CLOCKS);
+        let decides = |error: &ThreadError| {
+            channel.receiver.is_off() || Cause::of(Some(error.errno), &error.text).receiver_code().is_some()
+        };
         match &channel.receiver.error {
-            Some(_) => Err(receiver_problem(session, member, &channel.receiver)),
+            Some(error) if new(error) && decides(error) => Err(receiver_problem(session, member, &channel.receiver)),
+            Some(error) => Ok(Look::NotYet(format!("{}: {}", channel.receiver.state, error.text))),
             None => Ok(Look::NotYet(format!("{}, no error", channel.receiver.state))),
         }
     });
@@ -96,25 +168,30 @@ async fn connected(session: &Session, live: &mut Live, member: &str) -> Result<C
 
 fn receiver_problem(session: &Session, member: &str, receiver: &ThreadState) -> Problem {
     let channel = &session.spec.replication.channel;
-    let server = format!("replica {member}");
+    let look_at_the_path =
+        || Hint::run("prove the path again, step by step", ["pxc-link", "verify", "--source", &session.spec.name]);
     match &receiver.error {
         None => Problem::new(
             Code::ReceiverNotConnecting,
             format!("the receiver of channel `{channel}` on {member} did not connect to {}", session.spec.host),
         )
-        .seen(format!("state {}, no error", receiver.state)),
+        .seen(format!("state {}, no error", receiver.state))
+        .hint(look_at_the_path()),
         Some(error) => {
             let cause = Cause::of(Some(error.errno), &error.text);
-            let code = cause.receiver_code().unwrap_or(Code::ReceiverStopped);
+            let code = cause.receiver_code().unwrap_or(if receiver.is_off() {
+                Code::ReceiverStopped
+            } else {
+                Code::ReceiverNotConnecting
+            });
             let problem = Problem::new(
                 code,
                 format!("the receiver of channel `{channel}` on {member} shows error {}", error.errno),
             )
             .seen(error.text.clone());
-            match cause.hint(&server, &session.spec.replication.account.user) {
-                Some(hint) => problem.hint(hint),
-                None => problem,
-            }
+            // The receiver's account lives on the source: what mends it is run there.
+            problem
+                .hint(cause.hint("the source", &session.spec.replication.account.user).unwrap_or_else(look_at_the_path))
         }
     }
 }
@@ -138,8 +215,7 @@ async fn known_source(
         uuids.collect::<Vec<String>>()
     };
     let (sources, replicas) = (of(Side::Source), of(Side::Replica));
-    let endpoints_only = facts.source.cluster.is_none();
-    if !replicas.contains(&uuid) && (endpoints_only || sources.contains(&uuid)) {
+    if !replicas.contains(&uuid) && sources.contains(&uuid) {
         return Ok(());
     }
     live.server.stop_receiver(&session.spec.replication.channel, session.deadline).await?;
@@ -150,7 +226,7 @@ async fn known_source(
         format!("the receiver on {member} reached {uuid}, {whose}; it was stopped again"),
     )
     .seen(format!("members of the source: {}", sources.join(", ")))
-    .seen("nothing was applied: the applier had not been started")
+    .seen("nothing of it was applied: the applier was off")
     .hint(Hint::run("find out where the name leads", ["pxc-link", "verify", "--source", &session.spec.name])))
 }
 

@@ -2,21 +2,31 @@
 
 use std::time::Duration;
 
-use super::{gather, session::Session, sides::Sides};
+use jiff::Timestamp;
+
+use super::{
+    gather,
+    session::{Session, cleanup_deadline},
+    sides::{Live, Sides},
+};
 use crate::{
     domain::{
         check::{Change, Report, Side},
         code::Code,
         desired,
         facts::{Facts, ServerFacts},
+        gtid::GtidSet,
         hint::Hint,
         plan::{Action, Plan, Step, StepKind},
         problem::{Fetched, Problem},
     },
     error::Failure,
-    k8s::{apply, lease},
+    k8s::{
+        apply,
+        lease::{self, Held},
+    },
     mesh::objects,
-    wait::{Look, poll_until},
+    wait::{Deadline, Look, poll_until},
 };
 
 /// How long what was received may take to be applied before the channel goes.
@@ -28,8 +38,6 @@ const EVERY: Duration = Duration::from_millis(300);
 pub struct Planned {
     session: Session,
     sides: Sides,
-    facts: Facts,
-    objects: Vec<serde_json::Value>,
     plan: Plan,
 }
 
@@ -38,10 +46,13 @@ pub struct Planned {
 /// # Errors
 /// The replica's cluster or one of its members cannot be read: a channel there could be overlooked.
 pub async fn plan(session: Session) -> Result<Planned, Failure> {
-    let sides = Sides::connect(&session).await;
-    let (facts, objects) = session.interruptible("while the link was looked at", look(&session, &sides)).await??;
-    let plan = Plan { steps: steps(&session, &facts, &objects) };
-    Ok(Planned { session, sides, facts, objects, plan })
+    let looking = async {
+        let sides = Sides::connect(&session).await;
+        let (facts, objects) = look(&session, &sides).await?;
+        Ok::<_, Problem>((sides, Plan { steps: steps(&session, &facts, &objects) }))
+    };
+    let (sides, plan) = session.interruptible("while the link was looked at", looking).await??;
+    Ok(Planned { session, sides, plan })
 }
 
 async fn look(session: &Session, sides: &Sides) -> Result<(Facts, Vec<serde_json::Value>), Problem> {
@@ -91,106 +102,163 @@ impl Planned {
         &self.plan
     }
 
-    /// Takes it away: channels first, so that no receiver loses its path while it works.
+    /// The same with another end of its time: what a person takes to agree is not the command's.
+    #[must_use]
+    pub fn until(mut self, deadline: Deadline) -> Self {
+        self.session.deadline = deadline;
+        self
+    }
+
+    /// When its time ends.
+    pub fn deadline(&self) -> Deadline {
+        self.session.deadline
+    }
+
+    /// Takes it away: channels first, so that no receiver loses its path while it works. Under the lock the link is looked at
+    /// again; where there is something else to take away than was agreed to, nothing is.
     ///
     /// # Errors
-    /// What went wrong first, with what was taken away until then as standing changes.
+    /// What went wrong first, with what was done until then as standing changes.
     pub async fn execute(self) -> Result<Report, Failure> {
-        let Self { session, sides, facts, objects, .. } = self;
+        let Self { session, sides, plan: agreed, .. } = self;
         let cluster = sides.cluster(Side::Replica)?.clone();
         let lock = lease::acquire(&cluster, &session.spec.name, session.deadline).await.map_err(Problem::from)?;
         let mut gone: Vec<Change> = Vec::new();
-        let end = take_away(&session, &sides, &facts, &objects, &mut gone).await;
-        let cleanup = session.cleanup_deadline();
+        let end = locked(&session, &sides, &agreed, &lock, &mut gone).await;
         // Deleting the lock is the last step of a teardown; after a failure it is only given back.
+        let cleanup = cleanup_deadline();
         let released = if end.is_ok() { lock.delete(cleanup).await } else { lock.release(cleanup).await };
-        let released = released.map_err(Problem::from);
-        match (end, released) {
-            (Ok(()), Ok(())) => {
-                Ok(Report { link: session.spec.name.clone(), at: facts.at, checks: Vec::new(), changes: gone })
+        let problems: Vec<Problem> =
+            end.as_ref().err().cloned().into_iter().chain(released.map_err(Problem::from).err()).collect();
+        match end {
+            Ok(at) if problems.is_empty() => {
+                Ok(Report { link: session.spec.name.clone(), at, checks: Vec::new(), changes: gone })
             }
-            (Ok(()), Err(problem)) | (Err(problem), Ok(())) => {
-                Err(Failure { problems: vec![problem], stands: gone, taken_back: Vec::new() })
-            }
-            (Err(first), Err(second)) => {
-                Err(Failure { problems: vec![first, second], stands: gone, taken_back: Vec::new() })
-            }
+            _ => Err(Failure { problems, stands: gone, taken_back: Vec::new() }),
         }
     }
 }
 
-async fn take_away(
+async fn locked(
     session: &Session,
     sides: &Sides,
-    facts: &Facts,
-    objects: &[serde_json::Value],
+    agreed: &Plan,
+    lock: &Held,
     gone: &mut Vec<Change>,
-) -> Result<(), Problem> {
-    let cluster = sides.cluster(Side::Replica)?;
-    for member in desired::carriers(&session.spec, facts) {
-        let target = format!("channel {} on {}", session.spec.replication.channel, member.pod.name);
-        session
-            .stage(
-                target.clone(),
-                |()| "stopped and deleted".to_owned(),
-                end_channel(session, sides, facts, &member.pod.name),
-            )
-            .await?;
-        gone.push(Change { target, verb: "deleted" });
+) -> Result<Timestamp, Problem> {
+    let (facts, objects) = look(session, sides).await?;
+    let lockless =
+        |plan: &Plan| plan.steps.iter().filter(|step| step.kind != StepKind::Lease).cloned().collect::<Vec<_>>();
+    let now = Plan { steps: steps(session, &facts, &objects) };
+    if lockless(&now) != lockless(agreed) {
+        return Err(Problem::new(
+            Code::NotApproved,
+            "the link changed after the plan was shown; nothing was taken away",
+        )
+        .hint(Hint::run("look at the new plan", ["pxc-link", "teardown", "--source", &session.spec.name])));
     }
-    for object in objects {
+    let step = Steps { session, sides, facts: &facts, lock };
+    for member in desired::carriers(&session.spec, &facts) {
+        step.may_go_on()?;
+        step.end_channel(&member.pod.name, gone).await?;
+    }
+    let cluster = sides.cluster(Side::Replica)?;
+    for object in &objects {
+        step.may_go_on()?;
         let target = apply::title(object);
-        let deleted = session
-            .stage(target.clone(), |there: &bool| if *there { "deleted" } else { "was gone" }.to_owned(), async {
-                Ok(apply::delete(cluster, object, session.deadline).await?)
-            })
-            .await?;
-        if deleted {
+        let said = |there: &bool| if *there { "deleted" } else { "was gone" }.to_owned();
+        let delete = async { Ok(apply::delete(cluster, object, session.deadline).await?) };
+        if session.stage(target.clone(), said, delete).await? {
             gone.push(Change { target, verb: "deleted" });
         }
     }
-    Ok(())
+    Ok(facts.at)
 }
 
-/// Stops the receiver, lets the applier finish what was received, then deletes the channel with its relay logs.
-async fn end_channel(session: &Session, sides: &Sides, facts: &Facts, member: &str) -> Result<(), Problem> {
-    let name = &session.spec.replication.channel;
-    let mut live = sides.open(Side::Replica, member, session.deadline).await?;
-    live.server.stop_receiver(name, session.deadline).await?;
-    let what = format!("what {member} received is applied");
-    let cell = tokio::sync::Mutex::new(&mut live);
-    let drained = poll_until(&what, session.deadline.at_most(DRAIN), EVERY, session.waiting(&what), || async {
-        let mut live = cell.lock().await;
-        let server = live.observe(session.deadline).await?;
-        let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
-        let Some(channel) = channel else { return Ok(Look::Ready(())) };
-        let waiting = channel.received.subtract(&server.gtid_executed);
-        if waiting.is_empty() || can_be_fetched_again(facts, &server) {
-            return Ok(Look::Ready(()));
-        }
-        let seen = format!("{} transactions received and not applied: {waiting}", waiting.count());
-        if channel.applier.is_on() {
-            return Ok(Look::NotYet(seen));
-        }
-        Err(Problem::new(
-            Code::ApplierStopped,
-            format!("the applier on {member} is off, and its relay logs hold the only copy of what was received"),
-        )
-        .seen(seen)
-        .hint(Hint::run(
-            "let the applier finish, or let the source answer, then try again",
-            ["pxc-link", "status", "--source", &session.spec.name],
-        )))
-    });
-    drained.await?;
-    live.server.stop(name, session.deadline).await?;
-    live.server.reset_all(name, session.deadline).await?;
-    Ok(())
+/// What every step of a teardown needs.
+struct Steps<'a> {
+    session: &'a Session,
+    sides: &'a Sides,
+    facts: &'a Facts,
+    lock: &'a Held,
 }
 
-/// Relay logs may go where the source answers now and has purged nothing that is missing here.
-fn can_be_fetched_again(facts: &Facts, replica: &ServerFacts) -> bool {
-    let mut sources =
-        facts.source.members.got().into_iter().flatten().filter_map(|member| member.server.got()).peekable();
-    sources.peek().is_some() && sources.all(|source| source.gtid_purged.is_subset_of(&replica.gtid_executed))
+impl Steps<'_> {
+    /// Between steps a signal is heeded and the lock looked at.
+    fn may_go_on(&self) -> Result<(), Problem> {
+        if self.session.shutdown.is_requested() {
+            let message =
+                "interrupted between two steps; teardown goes on when it is run again, setup starts the link again";
+            return Err(Problem::new(Code::Interrupted, message));
+        }
+        Ok(self.lock.check()?)
+    }
+
+    /// Stops the receiver, lets the applier finish what was received, then deletes the channel with its relay logs.
+    async fn end_channel(&self, member: &str, gone: &mut Vec<Change>) -> Result<(), Problem> {
+        let session = self.session;
+        let name = &session.spec.replication.channel;
+        let target = format!("channel {name} on {member}");
+        let mut live = self.sides.open_judged(Side::Replica, member, self.facts, session.deadline).await?;
+        let begun = gone.len();
+        let work = async {
+            gone.push(Change { target: format!("receiver of {target}"), verb: "stopped" });
+            live.server.stop_receiver(name, session.deadline).await?;
+            self.drained(&mut live, member).await?;
+            self.may_go_on()?;
+            live.server.stop(name, session.deadline).await?;
+            live.server.reset_all(name, session.deadline).await?;
+            Ok(())
+        };
+        session.stage(target.clone(), |()| "stopped and deleted".to_owned(), work).await?;
+        gone.truncate(begun);
+        gone.push(Change { target, verb: "deleted" });
+        Ok(())
+    }
+
+    /// Waits until what was received is applied, or is no loss because the source still has it.
+    async fn drained(&self, live: &mut Live, member: &str) -> Result<(), Problem> {
+        let session = self.session;
+        let name = &session.spec.replication.channel;
+        let what = format!("what {member} received is applied");
+        let cell = tokio::sync::Mutex::new(live);
+        let look = || async {
+            let server = cell.lock().await.observe(session.deadline).await?;
+            let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
+            let Some(channel) = channel else { return Ok(Look::Ready(())) };
+            let waiting = channel.received.subtract(&server.gtid_executed);
+            if waiting.is_empty() || can_be_fetched_again(self.facts, &server, &waiting) {
+                return Ok(Look::Ready(()));
+            }
+            let seen = format!("{} transactions received and not applied: {waiting}", waiting.count());
+            if channel.applier.is_on() {
+                return Ok(Look::NotYet(seen));
+            }
+            let message =
+                format!("the applier on {member} is off, and its relay logs hold the only copy of what was received");
+            let setup = ["pxc-link", "setup", "--source", &session.spec.name];
+            Err(Problem::new(Code::ApplierStopped, message)
+                .seen(seen)
+                .hint(Hint::run("start the link again and let the applier finish, or let the source answer", setup)))
+        };
+        let waiting = poll_until(&what, session.deadline.at_most(DRAIN), EVERY, session.waiting(&what), look);
+        match session.interruptible("while the applier finished", waiting).await {
+            Ok(drained) => drained,
+            Err(interrupted) => Err(interrupted
+                .problems
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| Problem::new(Code::Interrupted, "interrupted while the applier finished"))),
+        }
+    }
+}
+
+/// Relay logs may go where every readable member of the source has purged nothing that is missing here, and has all of what
+/// they hold: a source that was set back lost it.
+fn can_be_fetched_again(facts: &Facts, replica: &ServerFacts, waiting: &GtidSet) -> bool {
+    let sources = || facts.source.members.got().into_iter().flatten().filter_map(|member| member.server.got());
+    sources().next().is_some()
+        && sources().all(|source| {
+            source.gtid_purged.is_subset_of(&replica.gtid_executed) && waiting.is_subset_of(&source.gtid_executed)
+        })
 }

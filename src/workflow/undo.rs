@@ -1,6 +1,9 @@
 //! What a run has written so far, and taking back what must not be left behind when it fails before the channel.
 
-use super::{session::Session, sides::Sides};
+use super::{
+    session::{Session, cleanup_deadline},
+    sides::Sides,
+};
 use crate::{
     domain::{
         check::{Change, Side},
@@ -50,9 +53,9 @@ impl Done {
         self.lasting = true;
     }
 
-    /// A thread was started.
-    pub(super) fn started(&mut self, thread: &str, channel: &str, member: &str) {
-        self.changes.push(Change { target: format!("{thread} of channel {channel} on {member}"), verb: "started" });
+    /// A thread was started or stopped.
+    pub(super) fn thread(&mut self, verb: &'static str, thread: &str, channel: &str, member: &str) {
+        self.changes.push(Change { target: format!("{thread} of channel {channel} on {member}"), verb });
         self.lasting = true;
     }
 
@@ -66,8 +69,10 @@ impl Done {
         }
         let Ok(cluster) = sides.cluster(Side::Replica) else { return };
         for (target, object) in self.objects.into_iter().rev() {
-            match apply::delete(cluster, &object, session.cleanup_deadline()).await {
-                Ok(_) => {
+            match apply::delete(cluster, &object, cleanup_deadline()).await {
+                // It was tried and never came to be.
+                Ok(false) => {}
+                Ok(true) => {
                     session.events.tell(Event::TakenBack { what: target.clone() });
                     failure.taken_back.push(Change { target, verb: "taken back" });
                 }

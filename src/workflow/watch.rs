@@ -13,6 +13,7 @@ use crate::{
         errno::Cause,
         event::Event,
         facts::{ChannelFacts, Facts, MemberFacts, PathFacts, ServerFacts, ThreadError},
+        gtid::GtidSet,
         hint::Hint,
         lag::{self, Mark},
         problem::Problem,
@@ -95,6 +96,9 @@ pub(super) async fn settled(
     session.events.tell(Event::Started { what: what.to_owned() });
     let begun = Instant::now();
     let mut first: Option<(Instant, u128)> = None;
+    // Against a source that is written to all the time nothing would ever be missing for long: what it had at the first look
+    // is what the replica must have.
+    let mut target: Option<GtidSet> = None;
     let mut marks = Vec::new();
     loop {
         let mut facts = gather::facts(session, sides).await;
@@ -109,7 +113,15 @@ pub(super) async fn settled(
             estimate(before, missing, at.elapsed())
         });
         let seen = told(&status, left.flatten());
-        let caught_up = status.missing == Some(0) && status.state == LinkState::Replicating;
+        if target.is_none() {
+            target = lag::source_executed(&facts);
+        }
+        let runs = matches!(status.state, LinkState::Replicating | LinkState::CatchingUp);
+        let has_all = target
+            .as_ref()
+            .zip(carrier(session, &facts))
+            .is_some_and(|(target, (_, server, _))| target.is_subset_of(&server.gtid_executed));
+        let caught_up = runs && has_all;
         let broken = matches!(status.state, LinkState::Broken | LinkState::Stopped | LinkState::NotConfigured);
         let enough = !until_caught_up && begun.elapsed() >= SETTLING;
         if caught_up || broken || enough {
@@ -219,6 +231,9 @@ fn of_member(session: &Session, facts: &Facts, member: &MemberFacts, marks: &[Ma
         LinkState::Stopped
     } else if !channel.receiver.is_on() {
         LinkState::Connecting
+    } else if channel.last_heard.is_some() && !lag::is_live(server, channel) {
+        // A channel that has just started has heard nothing yet; one that had and does not any more lost its source.
+        LinkState::Silent
     } else if missing.is_some_and(|missing| missing > 0) {
         LinkState::CatchingUp
     } else {

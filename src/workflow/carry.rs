@@ -1,0 +1,159 @@
+//! Carrying a setup's plan out, stage by stage: mesh objects, proof of the path, channel, staged start, proof of that.
+
+use std::net::Ipv4Addr;
+
+use super::{
+    prove,
+    session::Session,
+    setup::{Finished, Made, Options, refuse},
+    sides::{Live, Sides},
+    start::{self, Agreed},
+    undo::Done,
+    watch,
+};
+use crate::{
+    domain::{
+        channel::{channel_differences, desired_channel},
+        check::{Check, Report, Side},
+        code::Code,
+        facts::{Facts, ProbeEnd},
+        hint::Hint,
+        judge,
+        plan::{Action, Plan, StepKind},
+        problem::Problem,
+    },
+    error::Failure,
+    k8s::{apply, lease::Held},
+};
+
+/// What every stage needs.
+pub(super) struct Run<'a> {
+    pub(super) session: &'a Session,
+    pub(super) sides: &'a Sides,
+    pub(super) options: Options,
+    /// The link's lock; none for a run that has nothing to write.
+    pub(super) lock: Option<&'a Held>,
+}
+
+impl Run<'_> {
+    /// All stages. `done` knows at any moment what was written.
+    pub(super) async fn stages(&self, made: Made, done: &mut Done) -> Result<Finished, Failure> {
+        let Made { mut facts, plan, vip, objects, member, .. } = made;
+        let session = self.session;
+        self.apply_objects(&plan, &objects, done).await?;
+        self.prove_path(&mut facts, vip, done).await?;
+        let mut live = self.sides.open_judged(Side::Replica, &member, &facts, session.deadline).await?;
+        self.configure(&mut live, &plan, &member, done).await?;
+        let agreed = Agreed { start: plan.writes(StepKind::Start), fresh: plan.writes(StepKind::Channel) };
+        start::staged(session, &mut live, &member, &facts, agreed, |thread, verb| {
+            self.may_go_on("before replication was started")?;
+            done.thread(verb, thread, &session.spec.replication.channel, &member);
+            Ok(())
+        })
+        .await?;
+        drop(live);
+        let (facts, status) = watch::settled(session, self.sides, facts.paths, self.options.until_caught_up).await?;
+        let checks = judge::judge(&session.spec, &facts);
+        refuse(&checks)?;
+        let report = Report { link: session.spec.name.clone(), at: facts.at, checks, changes: done.changes() };
+        Ok(Finished { report, status })
+    }
+
+    /// Between steps a signal is heeded and the lock looked at; a step itself is never cut.
+    fn may_go_on(&self, during: &str) -> Result<(), Failure> {
+        if self.session.shutdown.is_requested() {
+            return Err(Failure::interrupted(during));
+        }
+        Ok(self.lock.map_or(Ok(()), Held::check).map_err(Problem::from)?)
+    }
+
+    async fn apply_objects(
+        &self,
+        plan: &Plan,
+        objects: &[serde_json::Value; 2],
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let cluster = self.sides.cluster(Side::Replica)?;
+        for (kind, object) in [StepKind::ServiceEntry, StepKind::DestinationRule].into_iter().zip(objects) {
+            let Some(step) = plan.steps.iter().find(|step| step.kind == kind && step.action.writes()) else {
+                continue;
+            };
+            self.may_go_on("before a mesh object was applied")?;
+            // Noted before it is tried: a request without an answer may have been carried out.
+            match step.action {
+                Action::Create { .. } => done.created(&step.target, object),
+                _ => done.changed(&step.target),
+            }
+            self.session
+                .stage(step.target.clone(), |_| "applied".to_owned(), async {
+                    Ok(apply::apply(cluster, object, self.options.force_conflicts, self.session.deadline).await?)
+                })
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn prove_path(&self, facts: &mut Facts, vip: Ipv4Addr, done: &Done) -> Result<(), Failure> {
+        let spec = &self.session.spec;
+        let patience = if done.is_empty() { prove::UNCHANGED } else { prove::AFTER_A_CHANGE };
+        let members: Vec<String> =
+            facts.replica.members.got().into_iter().flatten().map(|member| member.pod.name.clone()).collect();
+        let proof = async {
+            let paths = prove::paths(self.session, self.sides, facts, vip, patience).await;
+            let walked = Facts { paths, ..facts.clone() };
+            let checks: Vec<Check> = members.iter().flat_map(|member| judge::path(spec, &walked, member)).collect();
+            match judge::blocking(&checks).and_then(Check::problem) {
+                Some(problem) => Err(problem.clone()),
+                None => Ok(walked),
+            }
+        };
+        let what = format!("path from {} to {}:{}", members.join(", "), spec.host, spec.port);
+        let proven = self.session.stage(what, answered_by, proof);
+        *facts = self.session.interruptible("while the path was proven", proven).await??;
+        Ok(())
+    }
+
+    async fn configure(&self, live: &mut Live, plan: &Plan, member: &str, done: &mut Done) -> Result<(), Failure> {
+        let Some(step) = plan.steps.iter().find(|step| step.kind == StepKind::Channel && step.action.writes()) else {
+            return Ok(());
+        };
+        self.may_go_on("before the channel was configured")?;
+        let (spec, deadline) = (&self.session.spec, self.session.deadline);
+        let name = &spec.replication.channel;
+        let wanted = desired_channel(spec);
+        let password = self.sides.replication_password()?;
+        let work = async {
+            if matches!(step.action, Action::Create { .. }) {
+                done.created_channel(&step.target);
+                live.server.change_source(name, &wanted, password, deadline).await?;
+            } else {
+                done.changed(&step.target);
+                live.server.stop(name, deadline).await?;
+                live.server.change_source(name, &wanted, password, deadline).await?;
+            }
+            let channels = live.server.channels(deadline).await?;
+            let have = channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
+            let differences = have.map(|have| channel_differences(&have.settings, &wanted)).unwrap_or_default();
+            if have.is_some() && differences.is_empty() {
+                return Ok(());
+            }
+            let message = format!("channel `{name}` on {member} does not read back as it was set");
+            let problem =
+                differences.iter().fold(Problem::new(Code::ChannelDiffers, message), |problem, difference| {
+                    let (field, is, set) = (&difference.field, &difference.before, &difference.after);
+                    problem.seen(format!("{field} is `{is}`, was set to `{set}`"))
+                });
+            Err(problem.hint(Hint::text("somebody else works on this channel: find out who, then run setup again")))
+        };
+        self.session.stage(step.target.clone(), |()| "configured and read back".to_owned(), work).await?;
+        Ok(())
+    }
+}
+
+fn answered_by(walked: &Facts) -> String {
+    let answers = walked.paths.iter().filter_map(|path| match &path.probe.got()?.end {
+        ProbeEnd::Answered { hostname, server_uuid, .. } => Some(format!("{hostname} ({server_uuid})")),
+        _ => None,
+    });
+    format!("answered by {}", answers.collect::<Vec<_>>().join(", "))
+}
