@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     path::PathBuf,
     sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
@@ -32,6 +32,7 @@ pub(crate) struct Stage {
     pub(crate) world: World,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) folder: tempfile::TempDir,
+    _lock: File,
 }
 
 static STAGE: OnceLock<Result<Mutex<Stage>, String>> = OnceLock::new();
@@ -49,6 +50,12 @@ pub(crate) fn run(name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
 fn raise() -> Result<Stage, String> {
     let words = |error: &dyn std::error::Error| format!("the sandbox does not stand: {error}");
     let cache = Cache::of_user().map_err(|error| words(&error))?;
+    let lock = File::options().create(true).append(true).open(cache.root().join(".e2e.lock"));
+    let lock = lock.map_err(|error| words(&error))?;
+    if lock.try_lock().is_err() {
+        eprintln!("another run of the end-to-end tests has their world; waiting for it");
+        lock.lock().map_err(|error| words(&error))?;
+    }
     let progress = Progress::new();
     let cancel = Cancel::on_signals().map_err(|error| words(&error))?;
     let prepared = prepare::prepare(&cache, Options::default(), &progress, &cancel).map_err(|error| words(&error))?;
@@ -61,7 +68,7 @@ fn raise() -> Result<Stage, String> {
     });
     let world = world.map_err(|error| words(&error))?;
     let folder = tempfile::tempdir().map_err(|error| words(&error))?;
-    let stage = Stage { world, runtime, folder };
+    let stage = Stage { world, runtime, folder, _lock: lock };
     stage.write("pxc-link.yaml", LINK).map_err(|error| words(&*error))?;
     Ok(stage)
 }

@@ -3,8 +3,10 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    io::Read,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -25,6 +27,20 @@ pub(crate) struct Ended {
 pub(crate) struct Tool {
     folder: PathBuf,
     environment: BTreeMap<String, String>,
+}
+
+/// No run may take longer.
+const LONGEST: Duration = Duration::from_mins(2);
+
+fn read_all(stream: Option<impl Read + Send + 'static>) -> thread::JoinHandle<String> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        if let Some(mut stream) = stream {
+            // What was read until an error is what there is to show.
+            let _ = stream.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    })
 }
 
 impl Tool {
@@ -49,13 +65,23 @@ impl Tool {
     /// Runs it to its end, without a terminal.
     pub(crate) fn run(&self, arguments: &[&str]) -> Result<Ended, Failed> {
         let begun = Instant::now();
-        let output = self.command(arguments).stdin(Stdio::null()).output()?;
-        Ok(Ended {
-            code: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            took: begun.elapsed(),
-        })
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let (stdout, stderr) = (read_all(child.stdout.take()), read_all(child.stderr.take()));
+        let mut code = None;
+        while code.is_none() {
+            match child.try_wait()? {
+                Some(status) => code = Some(status.code()),
+                None if begun.elapsed() > LONGEST => {
+                    child.kill()?;
+                    child.wait()?;
+                    return Err(format!("pxc-link {arguments:?} did not end within {LONGEST:?}").into());
+                }
+                None => thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
+        Ok(Ended { code: code.flatten(), stdout: text(stdout), stderr: text(stderr), took: begun.elapsed() })
     }
 
     /// Runs a command line of a hint, as printed.
