@@ -41,7 +41,7 @@ pub struct Global {
     /// The configuration file [default: PXC_LINK_CONFIG, ./pxc-link.yaml, then the user's configuration folder]
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// The kubeconfig for both sides, where the configuration names none [default: KUBECONFIG, ~/.kube/config, in-cluster]
+    /// The kubeconfig for both sides, before the one of the configuration [default: KUBECONFIG, ~/.kube/config, in-cluster]
     #[arg(long, global = true, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Ends the whole command after this time, such as 90s or 5m [default: 10m for changing commands, 1m for reading ones]

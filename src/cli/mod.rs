@@ -147,13 +147,15 @@ impl Context {
     /// A session on a link, which announces what it is about to work on.
     fn session(&self, spec: &LinkSpec, deadline: Deadline, events: &Events) -> Session {
         events.tell(target_of(spec));
-        Session {
-            spec: spec.clone(),
-            kubeconfig: self.global.kubeconfig.clone(),
-            deadline,
-            events: events.clone(),
-            shutdown: self.shutdown.clone(),
+        let mut spec = spec.clone();
+        if let Some(kubeconfig) = &self.global.kubeconfig {
+            // The command line wins over the file, and hints name what was used.
+            spec.replica.cluster.kubeconfig = Some(kubeconfig.clone());
+            if let SourceLocation::Kubernetes { cluster, .. } = &mut spec.source.location {
+                cluster.kubeconfig = Some(kubeconfig.clone());
+            }
         }
+        Session { spec, deadline, events: events.clone(), shutdown: self.shutdown.clone() }
     }
 
     /// Where events are shown.

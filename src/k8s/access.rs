@@ -56,7 +56,6 @@ const REPLICA: &[Rule] = &[
     ("get", "", "pods/portforward", Scope::Members),
     ("create", "", "pods/portforward", Scope::Members),
     ("get", "networking.istio.io", "serviceentries", Scope::Members),
-    ("list", "networking.istio.io", "serviceentries", Scope::Members),
     ("create", "networking.istio.io", "serviceentries", Scope::Members),
     ("patch", "networking.istio.io", "serviceentries", Scope::Members),
     ("delete", "networking.istio.io", "serviceentries", Scope::Members),

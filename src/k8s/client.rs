@@ -31,17 +31,12 @@ impl std::fmt::Debug for Cluster {
 impl Cluster {
     /// Finds the context, makes a client and asks the API server for its version.
     ///
-    /// `kubeconfig` is the file given on the command line and wins over the one of the configuration. Without a context
-    /// the cluster that this program runs in is taken, else the current context.
+    /// Without a context the cluster that this program runs in is taken, else the current context.
     ///
     /// # Errors
     /// `NoSuchContext`, `CredentialsRejected`, `Unreachable`, `TimedOut`.
-    pub async fn connect(
-        cluster: &ClusterRef,
-        kubeconfig: Option<&Path>,
-        deadline: Deadline,
-    ) -> Result<Self, K8sError> {
-        let path = kubeconfig.or(cluster.kubeconfig.as_deref());
+    pub async fn connect(cluster: &ClusterRef, deadline: Deadline) -> Result<Self, K8sError> {
+        let path = cluster.kubeconfig.as_deref();
         let (mut config, context) = config(path, cluster.context.as_deref()).await?;
         // A silent retry hides what is wrong for minutes; every call has a deadline of its own.
         config.default_retry = false;

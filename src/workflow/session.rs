@@ -1,6 +1,6 @@
 //! What every workflow is given: the link, the deadline, where events go, and the request to stop.
 
-use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -46,8 +46,6 @@ impl std::fmt::Debug for Events {
 pub struct Session {
     /// The link.
     pub spec: LinkSpec,
-    /// The kubeconfig given on the command line, for both sides.
-    pub kubeconfig: Option<PathBuf>,
     /// When the whole command ends.
     pub deadline: Deadline,
     /// Where events go.

@@ -170,9 +170,7 @@ impl Sides {
 }
 
 async fn reach(session: &Session, cluster: &ClusterRef) -> Result<Cluster, Problem> {
-    Cluster::connect(cluster, session.kubeconfig.as_deref(), session.deadline.at_most(CLUSTER))
-        .await
-        .map_err(Into::into)
+    Cluster::connect(cluster, session.deadline.at_most(CLUSTER)).await.map_err(Into::into)
 }
 
 async fn login(session: &Session, role: Role, account: &Account, home: Option<&Result<Cluster, Problem>>) -> Login {

@@ -12,6 +12,7 @@ const PROXY_CONFIG: &str = "proxy.istio.io/config";
 
 /// kubectl for one side of a link.
 pub(super) struct Kubectl {
+    kubeconfig: Option<String>,
     context: Option<String>,
     namespace: String,
 }
@@ -28,7 +29,8 @@ impl Kubectl {
         };
         let seen = seen.and_then(|cluster| cluster.got()).map(|cluster| cluster.context.clone());
         let context = cluster.context.clone().or(seen).filter(|context| context != "in-cluster");
-        Some(Self { context, namespace: cluster.namespace.clone() })
+        let kubeconfig = cluster.kubeconfig.as_ref().map(|path| path.display().to_string());
+        Some(Self { kubeconfig, context, namespace: cluster.namespace.clone() })
     }
 
     /// The namespace of the side's members.
@@ -61,6 +63,9 @@ impl Kubectl {
 
     fn bare(&self) -> Vec<String> {
         let mut argv = vec!["kubectl".to_owned()];
+        if let Some(kubeconfig) = &self.kubeconfig {
+            argv.extend(["--kubeconfig".to_owned(), kubeconfig.clone()]);
+        }
         if let Some(context) = &self.context {
             argv.extend(["--context".to_owned(), context.clone()]);
         }
