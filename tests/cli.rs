@@ -301,6 +301,7 @@ fn saved_facts_are_judged_without_any_server() {
     let receiver = "/replica/members/got/0/server/got/channels/0/receiver";
     let refused = json!({"code": "PXL402", "message": "refused", "evidence": [], "hint": null});
     let silent = json!({"code": "PXL408", "message": "no answer", "evidence": [], "hint": null});
+    let gone = json!({"code": "PXL401", "message": "no connection", "evidence": [], "hint": null});
     let server = "/replica/members/got/0/server";
     let table = [
         (FACTS.to_owned(), &[][..], 0, "warning", None),
@@ -308,7 +309,8 @@ fn saved_facts_are_judged_without_any_server() {
         (changed("/source/members/got/0/server/got/gtid_mode", json!("OFF")), &[], 4, "failed", Some("PXL501")),
         (changed(receiver, json!({"state": "OFF", "error": null})), &[], 4, "failed", Some("PXL512")),
         (changed(server, json!({ "failed": refused })), &[], 4, "failed", Some("PXL402")),
-        (changed(server, json!({ "failed": silent })), &[], 5, "unknown", Some("PXL408")),
+        (changed(server, json!({ "failed": silent })), &[], 6, "unknown", Some("PXL408")),
+        (changed(server, json!({ "failed": gone })), &[], 5, "unknown", Some("PXL401")),
     ];
     let place = Place::with(LINK);
     for (facts, flags, code, verdict, says) in table {

@@ -73,6 +73,7 @@ pub(super) async fn verify(context: &Context, args: VerifyArgs) -> Ended {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Verdict {
     Good,
+    TimedOut,
     Unreached,
     Bad,
 }
@@ -81,6 +82,7 @@ enum Verdict {
 fn worst(verdicts: impl Iterator<Item = Verdict>) -> ExitCode {
     match verdicts.max().unwrap_or(Verdict::Good) {
         Verdict::Good => ExitCode::SUCCESS,
+        Verdict::TimedOut => exit(Exit::TimedOut),
         Verdict::Unreached => exit(Exit::Unreachable),
         Verdict::Bad => exit(Exit::Checks),
     }
@@ -92,10 +94,13 @@ fn verdict(report: &Report, strict: bool) -> Verdict {
         || strict && any(|outcome| matches!(outcome, Outcome::Warned(_)))
     {
         Verdict::Bad
-    } else if any(|outcome| matches!(outcome, Outcome::Unknown(_))) {
-        Verdict::Unreached
     } else {
-        Verdict::Good
+        let unknown = report.checks.iter().filter_map(|check| match &check.outcome {
+            Outcome::Unknown(problem) if problem.code.exit() == Exit::TimedOut => Some(Verdict::TimedOut),
+            Outcome::Unknown(_) => Some(Verdict::Unreached),
+            _ => None,
+        });
+        unknown.max().unwrap_or(Verdict::Good)
     }
 }
 

@@ -2,16 +2,22 @@
 
 use std::{
     collections::BTreeSet,
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
+use libtest_mimic::Failed;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use pxc_link::domain::gtid::GtidSet;
 use sandbox::world::Cluster;
 use serde_json::Value;
 
 use crate::{
     Body,
-    stage::{Checked, Stage},
+    stage::{Checked, LINK, Stage},
 };
 
 pub(crate) const TRIALS: &[(&str, Body)] = &[
@@ -25,6 +31,10 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("facts_judge_the_same_elsewhere", saved_facts),
     ("gtid_algebra_agrees_with_the_server", gtid_algebra),
     ("init_writes_a_file_that_works", init_works),
+    ("a_plain_channel_works_and_is_warned_of", plain_channel),
+    ("a_changed_setting_is_shown_and_brought_in_line", changed_setting),
+    ("sigterm_takes_back_and_ends_143", terminated),
+    ("a_killed_run_is_taken_over_at_once", killed),
 ];
 
 pub(crate) const LAST: &[(&str, Body)] = &[("teardown_takes_away_only_what_is_its_own", teardown)];
@@ -215,12 +225,106 @@ fn init_works(stage: &Stage) -> Checked {
     ended.exits(0)
 }
 
+fn plain_channel(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    stage
+        .write("plain.yaml", &LINK.replace("{mode: verify-identity, ca: /etc/mysql/tls/ca.crt}", "{mode: disabled}"))?;
+    let ended = stage.tool().run(&["--config", "plain.yaml", "setup", "--source", "production", "--yes"])?;
+    ended.exits(0)?;
+    ended.says("PXL413")?;
+    let settings = "SELECT ssl_allowed, get_public_key FROM performance_schema.replication_connection_configuration WHERE channel_name = 'production'";
+    let settings = stage.sql(Cluster::Dr, settings)?;
+    if settings != "NO\tYES" {
+        return Err(format!("a plain channel with the public key was expected: {settings}").into());
+    }
+    stage.tool().run(&["--config", "plain.yaml", "verify"])?.exits(0)?;
+    stage.tool().run(&["--config", "plain.yaml", "verify", "--strict"])?.exits(4)?;
+    // The same link with TLS: the difference is shown, and the channel brought in line.
+    let ended = stage.tool().run(&SETUP)?;
+    ended.exits(0)?;
+    ended.says("SOURCE_SSL")
+}
+
+fn changed_setting(stage: &Stage) -> Checked {
+    stage.linked()?;
+    stage.sql(
+        Cluster::Dr,
+        "STOP REPLICA FOR CHANNEL 'production'; CHANGE REPLICATION SOURCE TO SOURCE_RETRY_COUNT=3 FOR CHANNEL 'production'; START REPLICA FOR CHANNEL 'production'",
+    )?;
+    let verify = stage.tool().run(&["verify"])?;
+    verify.exits(4)?;
+    verify.says("PXL514")?;
+    let ended = stage.tool().run(&SETUP)?;
+    ended.exits(0)?;
+    ended.says("SOURCE_RETRY_COUNT")?;
+    stage.tool().run(&["verify"])?.exits(0)
+}
+
+/// Starts a setup whose path is silent and waits until its mesh object is there.
+fn half_way(stage: &Stage) -> Result<Child, Failed> {
+    let child =
+        stage.tool().command(&SETUP).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let begun = Instant::now();
+    while !stage.untouched_objects()?.contains("serviceentry") {
+        if begun.elapsed() > Duration::from_secs(30) {
+            return Err("the setup never applied its ServiceEntry".into());
+        }
+    }
+    Ok(child)
+}
+
+fn with_a_silent_endpoint(stage: &Stage, body: impl FnOnce() -> Checked) -> Checked {
+    stage.unlinked()?;
+    let silent = sandbox::faults::find("endpoint-silent").ok_or("no fault endpoint-silent")?;
+    stage.runtime.block_on(silent.apply(&stage.world))?;
+    let checked = body();
+    stage.runtime.block_on(silent.mend(&stage.world))?;
+    checked
+}
+
+fn terminated(stage: &Stage) -> Checked {
+    with_a_silent_endpoint(stage, || {
+        let mut child = half_way(stage)?;
+        kill(Pid::from_raw(i32::try_from(child.id())?), Signal::SIGTERM)?;
+        let status = child.wait()?;
+        if status.code() != Some(143) {
+            return Err(format!("exit code 143 was expected, not {status}").into());
+        }
+        let left = stage.untouched_objects()?;
+        if left.trim().is_empty() { Ok(()) } else { Err(format!("left: {left}").into()) }
+    })
+}
+
+fn killed(stage: &Stage) -> Checked {
+    with_a_silent_endpoint(stage, || {
+        let mut child = half_way(stage)?;
+        child.kill()?;
+        child.wait()?;
+        if stage.untouched_objects()?.contains("lease") { Ok(()) } else { Err("the killed run left no lock".into()) }
+    })?;
+    // The lock says who held it: a process of this host that is no more.
+    let begun = Instant::now();
+    let ended = stage.tool().run(&SETUP)?;
+    ended.exits(0)?;
+    if begun.elapsed() > Duration::from_secs(20) {
+        return Err(format!("the lock was waited for\n{ended}").into());
+    }
+    Ok(())
+}
+
 fn teardown(stage: &Stage) -> Checked {
     stage.linked()?;
     let others = ["--context", "dr", "-n", "pxc", "get", "all,secrets,configmaps", "-o", "name"];
     let (rows, before) = (stage.sql(Cluster::Dr, "SHOW DATABASES")?, stage.kubectl(&others)?);
     let asked = stage.tool().run(&["teardown", "--source", "production"])?;
     asked.fails(2, "PXL112", &["--yes"])?;
+    let mut session = rexpect::session::spawn_command(stage.tool().command(&["teardown"]), Some(30_000))?;
+    session.exp_string("to go on:")?;
+    session.send_line("y")?;
+    let rest = session.exp_eof()?;
+    if !rest.contains("PXL112") || !stage.untouched_objects()?.contains("production") {
+        return Err(format!("`y` is not the link's name: {rest}").into());
+    }
     let ended = stage.tool().run(&["teardown", "--source", "production", "--yes"])?;
     ended.exits(0)?;
     for gone in

@@ -123,6 +123,7 @@ codes! {
     ReplicationAccessDenied 410 Checks "the source refuses the replication account" ["mesh:53", "repl:20", "repl:21", "repl:24", "repl:25", "repl:29"];
     VersionTooOld 411 Checks "the server is older than 8.0.26" [];
     ServerError 412 Checks "the server answers with an error" ["repl:36", "repl:40"];
+    PlainChannel 413 Checks "the channel is not encrypted" [];
 
     PrerequisiteMissing 501 Checks "a server setting does not allow the link" ["repl:6", "repl:12"];
     ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:3", "repl:8", "repl:9"];

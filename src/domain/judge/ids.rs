@@ -45,6 +45,7 @@ checks! {
     BINLOG_RETENTION "binlog.retention" Prerequisites "are binary logs kept long enough for an outage?";
     SERVER_IDS "server.ids" Prerequisites "are server_id and server_uuid unlike any other member's?";
     VERSION_ORDER "version.order" Prerequisites "is the source's release series no newer than the replica's?";
+    CHANNEL_ENCRYPTED "channel.encrypted" Prerequisites "is what travels between the clusters encrypted?";
     GTID_PURGED "gtid.purged" Prerequisites "does the source still have what the replica lacks?";
     GTID_ERRANT "gtid.errant" Prerequisites "is the replica without transactions that the source lacks?";
     REPLICA_READ_ONLY "replica.read_only" Prerequisites "is the replica closed to other writers?";

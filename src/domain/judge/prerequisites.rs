@@ -11,7 +11,7 @@ use crate::domain::{
     gtid::GtidSet,
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::{LinkSpec, Tls},
 };
 
 /// Binary logs kept for less than a day do not outlast a night's outage. In seconds.
@@ -45,6 +45,7 @@ pub fn prerequisites(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
             });
         }
     }
+    checks.extend(plain(spec));
     for (one, server) in servers(facts, Side::Replica) {
         checks.push(errant(spec, facts, one, server));
     }
@@ -437,4 +438,15 @@ fn skip_start(facts: &Facts, one: &MemberFacts, server: &ServerFacts, asked: Ask
             .hint(Hint::text("it cannot be set at run time: write `skip_replica_start=ON` into the configuration of every member")),
         ),
     }
+}
+
+/// A channel without TLS works, and must have been asked for in so many words. Nothing was looked at, so nothing is said of
+/// one with TLS here: the probe proves that on the path.
+fn plain(spec: &LinkSpec) -> Option<Check> {
+    (spec.replication.tls == Tls::Disabled).then(|| {
+        let problem = Problem::new(Code::PlainChannel, "rows and the login travel between the clusters in plain text")
+            .seen("replication.tls.mode: disabled")
+            .hint(Hint::text("write `tls: {mode: verify-identity, ca: PATH}` with the source's CA on the members"));
+        ask(ids::CHANNEL_ENCRYPTED, Subject::Link).warned(problem)
+    })
 }

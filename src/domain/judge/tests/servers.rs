@@ -5,7 +5,7 @@ use crate::domain::{
     check::{Side, Subject},
     code::Code,
     facts::Facts,
-    judge::ids,
+    judge::{ids, prerequisites},
     sample::{self, REPLICA, SOURCE, endpoints_spec, facts, gtids, replicas, sources, spec},
 };
 
@@ -224,4 +224,19 @@ fn an_open_replica_and_channels_that_start_by_themselves_are_warnings() {
     replicas(&mut facts).truncate(1);
     sample::replica(&mut facts, 0).skip_replica_start = false;
     assert_eq!(verdict(&check_of(&spec(), &facts, ids::REPLICA_SKIP_START, &replica(0))), ("passed", None));
+}
+
+#[test]
+fn a_channel_without_tls_is_warned_of_and_one_with_it_is_not() {
+    let mut spec = spec();
+    let warned = |spec: &_| {
+        prerequisites(spec, &facts())
+            .iter()
+            .filter(|check| check.id == ids::CHANNEL_ENCRYPTED)
+            .map(verdict)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&spec), []);
+    spec.replication.tls = crate::domain::spec::Tls::Disabled;
+    assert_eq!(warned(&spec), [("warned", Some(Code::PlainChannel))]);
 }

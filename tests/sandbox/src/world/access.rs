@@ -60,6 +60,11 @@ impl World {
         self.dir.join("admin.kubeconfig")
     }
 
+    /// What kubectl keeps of the API servers it has asked; in `~/.kube` it would outlive the world.
+    fn kubectl_cache(&self) -> PathBuf {
+        self.dir.join("kubectl-cache")
+    }
+
     /// The API server's audit log, a JSON object a line: all requests of `pxc-link`, all writes of everybody.
     pub fn audit_log(&self, cluster: Cluster) -> PathBuf {
         self.place(cluster, 0).path("log/audit.log")
@@ -88,6 +93,7 @@ impl World {
         let path = std::env::var("PATH").unwrap_or_default();
         BTreeMap::from([
             ("KUBECONFIG", self.kubeconfig().display().to_string()),
+            ("KUBECACHEDIR", self.kubectl_cache().display().to_string()),
             ("PATH", format!("{}:{path}", self.record.bin_dir.display())),
             ("PXC_SOURCE_PASSWORD", self.password(Account::PxcLink).to_owned()),
             ("PXC_REPLICA_PASSWORD", self.password(Account::PxcLink).to_owned()),
@@ -130,7 +136,12 @@ impl World {
     /// Runs `kubectl` as a user who may do everything; the first arguments should name the context.
     pub async fn kubectl(&self, args: &[&str]) -> Result<Output, WorldError> {
         let mut command = tokio::process::Command::new(self.record.bin_dir.join("kubectl"));
-        command.args(args).env("KUBECONFIG", self.admin_kubeconfig()).stdin(Stdio::null()).kill_on_drop(true);
+        command
+            .args(args)
+            .env("KUBECONFIG", self.admin_kubeconfig())
+            .env("KUBECACHEDIR", self.kubectl_cache())
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
         finish(command).await.while_doing(|| format!("run kubectl {}", args.join(" ")))
     }
 

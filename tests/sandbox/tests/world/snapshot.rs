@@ -178,7 +178,14 @@ fn files(cache: &Cache) -> Vec<String> {
             !build && OURS.iter().any(|ours| name.contains(ours))
         })
         .map(|entry| entry.path().display().to_string())
+        .chain(kubectl_cache())
         .collect()
+}
+
+/// What kubectl keeps of the API servers of worlds in the user's own folder.
+fn kubectl_cache() -> Vec<String> {
+    let home = std::env::var("HOME").unwrap_or_default();
+    names(&format!("{home}/.kube/cache/discovery")).into_iter().filter(|name| name.starts_with("198.18.")).collect()
 }
 
 fn names(dir: &str) -> Vec<String> {
