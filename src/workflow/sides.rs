@@ -96,6 +96,14 @@ impl Sides {
         Self { source, replica, source_login, replica_login, replication_login }
     }
 
+    /// Whether a cluster was not reached or a password not read, so that trying again may bring it.
+    pub(super) fn lack_something(&self) -> bool {
+        let logins = [&self.source_login, &self.replica_login, &self.replication_login];
+        matches!(self.source, Some(Err(_)))
+            || self.replica.is_err()
+            || logins.iter().any(|login| login.password.is_err())
+    }
+
     /// The cluster of a side.
     ///
     /// # Errors

@@ -55,6 +55,9 @@ impl Watch {
 
     /// Looks once. `session` of a watch has the deadline of the whole command; a look has its own, shorter ones.
     pub async fn look(&mut self) -> Seen {
+        if self.sides.lack_something() {
+            self.sides = Sides::connect(&self.session).await;
+        }
         let facts = gather::facts(&self.session, &self.sides).await;
         let statuses = statuses(&self.session, &facts, &self.marks);
         self.remember(&facts);
