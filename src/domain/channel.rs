@@ -1,7 +1,8 @@
 //! A channel's settings: what a link wants them to be, and how those of a server differ.
 
 use super::{
-    facts::ChannelSettings,
+    facts::{ChannelSettings, Facts},
+    gtid::GtidSet,
     plan::FieldChange,
     spec::{LinkSpec, Tls},
 };
@@ -82,9 +83,40 @@ pub fn tls_of(ssl: bool, ca: &str, verify_server_cert: bool) -> Tls {
     }
 }
 
+/// Whether relay logs may be dropped although `waiting` of them is not executed: every readable member of the source has
+/// purged nothing that is missing here, and has all of what they hold. A source that was set back has lost it.
+pub fn can_be_fetched_again(facts: &Facts, executed: &GtidSet, waiting: &GtidSet) -> bool {
+    let sources = || facts.source.members.got().into_iter().flatten().filter_map(|member| member.server.got());
+    sources().next().is_some()
+        && sources()
+            .all(|source| source.gtid_purged.is_subset_of(executed) && waiting.is_subset_of(&source.gtid_executed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::sample;
+
+    #[test]
+    fn relay_logs_may_go_only_where_the_source_still_has_all_they_hold() {
+        let set = |text: &str| text.parse::<GtidSet>().unwrap();
+        let uuid = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
+        let (executed, waiting) = (set(&format!("{uuid}:1-5")), set(&format!("{uuid}:6-9")));
+        let with = |has: &str, purged: &str| {
+            let mut facts = sample::facts();
+            for index in 0..sample::SOURCE.len() {
+                let source = sample::source(&mut facts, index);
+                (source.gtid_executed, source.gtid_purged) = (set(&format!("{uuid}:{has}")), set(purged));
+            }
+            can_be_fetched_again(&facts, &executed, &waiting)
+        };
+        assert!(with("1-9", ""));
+        assert!(!with("1-7", ""), "a source that was set back has lost it");
+        assert!(!with("1-9", &format!("{uuid}:1-6")), "a source that has purged it cannot send it");
+        let mut unread = sample::facts();
+        sample::sources(&mut unread).clear();
+        assert!(!can_be_fetched_again(&unread, &executed, &waiting), "nobody answers");
+    }
 
     fn settings(tls: Tls) -> ChannelSettings {
         ChannelSettings {

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
-        channel::{channel_differences, desired_channel},
+        channel::{can_be_fetched_again, channel_differences, desired_channel},
         check::{Check, Report, Side},
         code::Code,
         facts::{Facts, ProbeEnd},
@@ -43,7 +43,7 @@ impl Run<'_> {
         self.apply_objects(&plan, &objects, done).await?;
         self.prove_path(&mut facts, vip, done).await?;
         let mut live = self.sides.open_judged(Side::Replica, &member, &facts, session.deadline).await?;
-        self.configure(&mut live, &plan, &member, done).await?;
+        self.configure(&mut live, &facts, &plan, &member, done).await?;
         let agreed = Agreed { start: plan.writes(StepKind::Start), fresh: plan.writes(StepKind::Channel) };
         start::staged(session, &mut live, &member, &facts, agreed, |thread, verb| {
             self.may_go_on("before replication was started")?;
@@ -113,7 +113,14 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn configure(&self, live: &mut Live, plan: &Plan, member: &str, done: &mut Done) -> Result<(), Failure> {
+    async fn configure(
+        &self,
+        live: &mut Live,
+        facts: &Facts,
+        plan: &Plan,
+        member: &str,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
         let Some(step) = plan.steps.iter().find(|step| step.kind == StepKind::Channel && step.action.writes()) else {
             return Ok(());
         };
@@ -122,6 +129,9 @@ impl Run<'_> {
         let name = &spec.replication.channel;
         let wanted = desired_channel(spec);
         let password = self.sides.replication_password()?;
+        if !matches!(step.action, Action::Create { .. }) {
+            may_drop_relay_logs(facts, name, member)?;
+        }
         let work = async {
             if matches!(step.action, Action::Create { .. }) {
                 done.created_channel(&step.target);
@@ -148,6 +158,31 @@ impl Run<'_> {
         self.session.stage(step.target.clone(), |()| "configured and read back".to_owned(), work).await?;
         Ok(())
     }
+}
+
+/// CHANGE with both threads stopped deletes the relay logs (manual: CHANGE REPLICATION SOURCE TO).
+///
+/// Judged by facts of one moment, in which the source was read after the replica: all that came in by then, it had sent.
+fn may_drop_relay_logs(facts: &Facts, name: &str, member: &str) -> Result<(), Problem> {
+    let members = facts.replica.members.got().into_iter().flatten();
+    let server = members.filter(|candidate| candidate.pod.name == member).find_map(|member| member.server.got());
+    let Some(server) = server else { return Ok(()) };
+    let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
+    let waiting = channel.map(|channel| channel.received.subtract(&server.gtid_executed)).unwrap_or_default();
+    if waiting.is_empty() || can_be_fetched_again(facts, &server.gtid_executed, &waiting) {
+        return Ok(());
+    }
+    let message = format!(
+        "channel `{name}` on {member} cannot be changed: its relay logs hold the only copy of what was received"
+    );
+    Err(Problem::new(Code::ApplierStopped, message)
+        .seen(format!(
+            "{} transactions received and not applied, and not on every member of the source: {waiting}",
+            waiting.count()
+        ))
+        .hint(Hint::text(
+            "let the applier finish first: START REPLICA SQL_THREAD for this channel, and see what stops it",
+        )))
 }
 
 fn answered_by(walked: &Facts) -> String {

@@ -11,11 +11,11 @@ use super::{
 };
 use crate::{
     domain::{
+        channel,
         check::{Change, Report, Side},
         code::Code,
         desired,
-        facts::{Facts, ServerFacts},
-        gtid::GtidSet,
+        facts::Facts,
         hint::Hint,
         plan::{Action, Plan, Step, StepKind},
         problem::{Fetched, Problem},
@@ -227,7 +227,7 @@ impl Steps<'_> {
             let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
             let Some(channel) = channel else { return Ok(Look::Ready(())) };
             let waiting = channel.received.subtract(&server.gtid_executed);
-            if waiting.is_empty() || can_be_fetched_again(self.facts, &server, &waiting) {
+            if waiting.is_empty() || channel::can_be_fetched_again(self.facts, &server.gtid_executed, &waiting) {
                 return Ok(Look::Ready(()));
             }
             let seen = format!("{} transactions received and not applied: {waiting}", waiting.count());
@@ -251,14 +251,4 @@ impl Steps<'_> {
                 .unwrap_or_else(|| Problem::new(Code::Interrupted, "interrupted while the applier finished"))),
         }
     }
-}
-
-/// Relay logs may go where every readable member of the source has purged nothing that is missing here, and has all of what
-/// they hold: a source that was set back lost it.
-fn can_be_fetched_again(facts: &Facts, replica: &ServerFacts, waiting: &GtidSet) -> bool {
-    let sources = || facts.source.members.got().into_iter().flatten().filter_map(|member| member.server.got());
-    sources().next().is_some()
-        && sources().all(|source| {
-            source.gtid_purged.is_subset_of(&replica.gtid_executed) && waiting.is_subset_of(&source.gtid_executed)
-        })
 }
