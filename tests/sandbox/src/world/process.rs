@@ -36,7 +36,10 @@ impl Proc {
     /// Whether it still runs; one that ended and waits to be reaped does not.
     pub fn alive(&self) -> bool {
         Process::new(self.pid).and_then(|process| process.stat()).is_ok_and(|stat| {
-            stat.starttime == self.started && !matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead))
+            let ended = matches!(stat.state(), Ok(ProcState::Zombie | ProcState::Dead));
+            // A dying init waits for all of its namespace, and has none of its own any more while it does.
+            let dying = std::fs::read_link(format!("/proc/{}/ns/net", self.pid)).is_err();
+            stat.starttime == self.started && !ended && !dying
         })
     }
 

@@ -187,7 +187,7 @@ async fn rights(fixture: Arc<Fixture>) -> Outcome {
         assert_eq!(can("*", &["--as", "pxc-link"]).await?, "no");
         // A request of that user's own is in the log, under its name.
         let output = tokio::process::Command::new(fixture.prepared.bin("kubectl"))
-            .env("KUBECONFIG", world.kubeconfig())
+            .envs(world.environment())
             .args(["--context", cluster.name(), "get", "clusterroles", "not-there-for-the-audit-log"])
             .output()
             .await?;
