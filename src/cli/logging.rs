@@ -1,7 +1,5 @@
 //! Log lines on standard error: off but for warnings, never mixed with results or progress.
 
-use std::io;
-
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, Layer,
@@ -11,13 +9,14 @@ use tracing_subscriber::{
 };
 
 use super::args::{Global, LogForm};
+use crate::ui::printer::Printer;
 
 /// Libraries that log what they carry (frames, headers, bodies), and with it standard input of commands: passwords.
 const CARRIERS: [&str; 8] =
     ["tungstenite", "tokio_tungstenite", "hyper", "hyper_util", "h2", "tower", "rustls", "mysql_async"];
 
 /// Starts logging for the rest of the process.
-pub(super) fn start(global: &Global) {
+pub(super) fn start(global: &Global, printer: &Printer) {
     let chosen = match global.verbose {
         0 => "warn",
         1 => "warn,pxc_link=debug",
@@ -32,7 +31,9 @@ pub(super) fn start(global: &Global) {
     };
     let safe = FilterFn::new(may_be_shown);
     let registry = tracing_subscriber::registry();
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    // Through the printer, so that a line does not break into the status line.
+    let printer = printer.clone();
+    let lines = tracing_subscriber::fmt::layer().with_writer(move || printer.log_writer());
     // A second start (only in tests of this crate) keeps the first.
     let _ = match global.log_format {
         LogForm::Text => registry.with(lines.with_ansi(false).with_filter(filter).with_filter(safe)).try_init(),

@@ -51,13 +51,13 @@ struct Context {
 
 /// Runs one command line to its end.
 pub fn run(cli: Cli) -> ExitCode {
-    logging::start(&cli.global);
     let colour = match cli.global.color {
         ColorWhen::Auto => ColourChoice::Auto,
         ColorWhen::Always => ColourChoice::Always,
         ColorWhen::Never => ColourChoice::Never,
     };
     let printer = Printer::new(if cli.global.quiet { Loudness::Quiet } else { Loudness::Normal }, colour);
+    logging::start(&cli.global, &printer);
     let output = Output { printer: printer.clone(), format: format_of(&cli.command) };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -67,19 +67,6 @@ pub async fn resolve(place: Place<'_>, host: &str, deadline: Deadline) -> Result
     }
 }
 
-/// A file of the container as text, such as the CA that the receiver trusts; `None` where there is no such file.
-///
-/// # Errors
-/// As [`exec`]; `Pod` too where it is there and cannot be read.
-pub async fn ca_file(place: Place<'_>, path: &str, deadline: Deadline) -> Result<Option<String>, K8sError> {
-    let ended = exec(place.cluster, place.pod, place.container, &["cat", "--", path], None, deadline).await?;
-    match ended.code {
-        0 => Ok(Some(ended.out())),
-        _ if ended.err().contains("No such file or directory") => Ok(None),
-        code => Err(failed(place, &format!("reading {path}"), format!("cat ended with {code}: {}", ended.err()))),
-    }
-}
-
 /// An authenticated query from the container to `host`, a name or an address, in the channel's TLS mode. The password travels on
 /// standard input only.
 ///

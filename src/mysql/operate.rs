@@ -105,19 +105,6 @@ impl Server {
         absent_is_fine(self.on_channel(statements::RESET_REPLICA_ALL, channel, deadline).await)
     }
 
-    /// Asks again who the server is and compares it with who it was at connecting.
-    ///
-    /// # Errors
-    /// [`MysqlError::OtherServer`], or as any statement.
-    pub async fn confirm_uuid(&mut self, deadline: Deadline) -> Result<String, MysqlError> {
-        let row = self.one(statements::IDENTITY, deadline).await?;
-        let uuid = self.field::<String>(statements::IDENTITY, &row, "server_uuid")?.to_ascii_lowercase();
-        if uuid == self.uuid() {
-            return Ok(uuid);
-        }
-        Err(MysqlError::OtherServer { server: self.name.clone(), expected: self.uuid().to_owned(), seen: uuid })
-    }
-
     async fn on_channel(&mut self, statement: Statement, channel: &str, deadline: Deadline) -> Result<(), MysqlError> {
         let name = channel_literal(channel)?;
         self.send(statement, &statement.filled(&[("channel", &name)]), deadline).await.map(drop)

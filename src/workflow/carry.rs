@@ -51,7 +51,7 @@ impl Run<'_> {
             Ok(())
         })
         .await?;
-        drop(live);
+        live.close(session.deadline).await;
         let (facts, status) = watch::settled(session, self.sides, facts.paths, self.options.until_caught_up).await?;
         let checks = judge::judge(&session.spec, &facts);
         refuse(&checks)?;

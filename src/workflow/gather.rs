@@ -134,7 +134,11 @@ async fn members(session: &Session, sides: &Sides, cluster: &Cluster, side: Side
 async fn look(session: &Session, members: Members) -> Fetched<Vec<MemberFacts>> {
     let look = |member: Reached| async {
         let server: Result<ServerFacts, Problem> = match member.live {
-            Ok(mut live) => live.observe(session.deadline).await,
+            Ok(mut live) => {
+                let server = live.observe(session.deadline).await;
+                live.close(session.deadline).await;
+                server
+            }
             Err(problem) => Err(problem),
         };
         MemberFacts { pod: member.pod, server: server.into() }

@@ -65,6 +65,11 @@ impl Live {
     pub(super) async fn observe(&mut self, deadline: Deadline) -> Result<ServerFacts, Problem> {
         Ok(self.server.observe(self.role, deadline.at_most(SERVER)).await?)
     }
+
+    /// Takes leave of the server, which would log an aborted connection otherwise.
+    pub(super) async fn close(self, deadline: Deadline) {
+        self.server.disconnect(deadline.at_most(SERVER)).await;
+    }
 }
 
 impl Sides {

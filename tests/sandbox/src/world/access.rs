@@ -249,11 +249,6 @@ impl World {
         Ok(Self::node(&self.place(cluster, 0))?.signal(daemon, Signal::SIGSTOP))
     }
 
-    /// Lets a frozen daemon go on. Says whether it ran.
-    pub fn resume(&self, cluster: Cluster, daemon: &str) -> Result<bool, WorldError> {
-        Ok(Self::node(&self.place(cluster, 0))?.signal(daemon, Signal::SIGCONT))
-    }
-
     pub(crate) async fn ensure_daemon(
         &self,
         cluster: Cluster,
