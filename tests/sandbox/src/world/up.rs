@@ -238,6 +238,10 @@ async fn raise_cluster(
     progress.note(&format!("{:<14} API server answers", cluster.name()));
 
     let put = async |name: &str, text: &str| apply::apply(&client, cluster, apply::parse(name, text)?).await;
+    if nodes.len() > 1 {
+        // Members are spread over the nodes that are known when they are scheduled.
+        nodes_ready(&client, cluster, nodes.len()).await?;
+    }
     put("pxc", &mysql::before(&world.dir.join("mysql-pki"), cluster, &world.record.passwords)?).await?;
     if !cluster.injects() {
         put("mysql", &mysql::servers(cluster, options.members)).await?;
