@@ -1,0 +1,143 @@
+//! The mesh name and its virtual address: does anything else in the replica's cluster claim them?
+
+use super::super::{
+    ask, ids,
+    kubectl::{Kubectl, with},
+};
+use crate::domain::{
+    check::{Check, Side, Subject},
+    code::Code,
+    desired,
+    facts::{Facts, MeshFacts, NamedEntry},
+    hint::Hint,
+    problem::{Fetched, Problem},
+    spec::LinkSpec,
+};
+
+/// Judges whether the mesh name and its virtual address are the link's alone.
+pub(super) fn names(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let free = ask(ids::VIP_FREE, Subject::Link);
+    let host = ask(ids::HOST_FREE, Subject::Link);
+    let mesh = match &facts.replica.mesh {
+        Fetched::Got(mesh) => mesh,
+        Fetched::Failed(problem) => {
+            return match &facts.replica.cluster {
+                Fetched::Failed(unreachable) => {
+                    let reachable = ask(ids::CLUSTER_REACHABLE, Subject::Cluster(Side::Replica)).unfetched(unreachable);
+                    vec![free.skipped(&reachable), host.skipped(&reachable)]
+                }
+                Fetched::Got(_) => vec![free.unfetched(problem), host.unfetched(problem)],
+            };
+        }
+    };
+    let host = match same_host(spec, mesh) {
+        None => host.passed([format!("{} other ServiceEntry object(s) looked at", others(spec, mesh).count())]),
+        Some((entry, fatal)) => {
+            let problem = host_taken(spec, facts, entry, fatal);
+            if fatal { host.failed(problem) } else { host.warned(problem) }
+        }
+    };
+    vec![vip_free(spec, facts, mesh), host]
+}
+
+fn others<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> impl Iterator<Item = &'a NamedEntry> {
+    mesh.entries.iter().filter(|entry| !desired::is_own(spec, entry))
+}
+
+fn vip_free(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check {
+    let asked = ask(ids::VIP_FREE, Subject::Link);
+    let (vip, origin) = match desired::desired_vip(spec, facts) {
+        Ok(found) => found,
+        Err(problem) => return asked.unfetched(&problem),
+    };
+    let origin = match origin {
+        desired::VipOrigin::Configured => "configured",
+        desired::VipOrigin::Kept => "kept from the link's ServiceEntry",
+        desired::VipOrigin::Derived => "derived from the mesh name",
+    };
+    let next = || {
+        let taken: Vec<_> =
+            mesh.entries.iter().flat_map(|entry| &entry.addresses).filter_map(|a| a.parse().ok()).collect();
+        crate::domain::vip::choose(&spec.host, &[taken, vec![vip]].concat())
+    };
+    if let Some(entry) =
+        others(spec, mesh).find(|entry| entry.addresses.iter().any(|range| desired::contains(range, vip)))
+    {
+        let problem = Problem::new(
+            Code::VipInUse,
+            format!(
+                "ServiceEntry `{}/{}` has {vip} already, so connections could end at its hosts",
+                entry.namespace, entry.name
+            ),
+        )
+        .seen(format!("{vip} is {origin}"))
+        .seen(format!(
+            "{}/{}: hosts {}, addresses {}",
+            entry.namespace,
+            entry.name,
+            entry.hosts.join(", "),
+            entry.addresses.join(", ")
+        ));
+        let commands = Kubectl::of(spec, facts, Side::Replica)
+            .map(|kubectl| kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]));
+        let text = format!("Write a free address into the configuration, for example `vip: {}`", next());
+        return asked.failed(problem.hint(with(Hint::text(text), commands)));
+    }
+    if let Some(range) = desired::cluster_ranges(facts).iter().find(|range| desired::contains(range, vip)) {
+        return asked.failed(
+            Problem::new(Code::VipInUse, format!("{vip} lies in a range that the replica's cluster uses itself"))
+                .seen(format!("{vip} is {origin}"))
+                .seen(format!("the range is {range}"))
+                .hint(Hint::text("write an address outside the cluster's ranges into the configuration as `vip`")),
+        );
+    }
+    asked.passed([format!("{vip}, {origin}")])
+}
+
+/// Another definition of the mesh name, and whether it can win: in the members' own namespace it is merged with ours,
+/// elsewhere and by wildcard ours comes first for the members.
+fn same_host<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> Option<(&'a NamedEntry, bool)> {
+    let host = spec.host.to_ascii_lowercase();
+    let exact = |entry: &&NamedEntry| entry.hosts.iter().any(|other| other.to_ascii_lowercase() == host);
+    let wild = |entry: &&NamedEntry| {
+        entry
+            .hosts
+            .iter()
+            .filter_map(|other| other.strip_prefix('*'))
+            .any(|tail| host.ends_with(&tail.to_ascii_lowercase()))
+    };
+    let here = |entry: &&NamedEntry| entry.namespace == spec.replica.cluster.namespace;
+    let found = |wanted: &dyn Fn(&&NamedEntry) -> bool| others(spec, mesh).find(|entry| wanted(entry));
+    found(&|entry| exact(entry) && here(entry))
+        .map(|entry| (entry, true))
+        .or_else(|| found(&|entry| exact(entry) || wild(entry)).map(|entry| (entry, false)))
+}
+
+fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -> Problem {
+    let place = format!("{}/{}", entry.namespace, entry.name);
+    let what = if fatal {
+        format!(
+            "ServiceEntry `{place}` defines `{}` in the members' own namespace, so the endpoints of both would be mixed",
+            spec.host
+        )
+    } else {
+        format!(
+            "ServiceEntry `{place}` covers `{}` too; the link's own entry comes first for members in namespace `{}`",
+            spec.host, spec.replica.cluster.namespace
+        )
+    };
+    let made =
+        entry.link.as_ref().map_or_else(|| "not made by this tool".to_owned(), |link| format!("made for link {link}"));
+    let problem = Problem::new(Code::HostInUse, what).seen(format!(
+        "{place}: hosts {}, addresses {}, {made}",
+        entry.hosts.join(", "),
+        entry.addresses.join(", ")
+    ));
+    let commands = Kubectl::of(spec, facts, Side::Replica).into_iter().flat_map(|kubectl| {
+        let show = kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]);
+        let delete = fatal.then(|| kubectl.line_in(&entry.namespace, &["delete", "serviceentry", &entry.name]));
+        std::iter::once(show).chain(delete)
+    });
+    problem
+        .hint(with(Hint::text("look whether it is still needed; delete it, or give the link another `host`"), commands))
+}
