@@ -40,7 +40,11 @@ fn roles(stage: &Stage, cluster: Cluster) -> Result<Vec<Value>, Failed> {
     let get = ["--context", cluster.name(), "get", "roles,clusterroles", "-A", "-o", "json"];
     let list: Value = serde_json::from_str(&stage.kubectl(&get)?)?;
     let items = list["items"].as_array().cloned().unwrap_or_default();
-    let own = |role: &Value| role["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("pxc-link"));
+    // The same roles in other namespaces are those of other links.
+    let own = |role: &Value| {
+        role["metadata"]["name"].as_str().is_some_and(|name| name.starts_with("pxc-link"))
+            && [None, Some("pxc"), Some("istio-system")].contains(&role["metadata"]["namespace"].as_str())
+    };
     Ok(items.into_iter().filter(own).collect())
 }
 

@@ -53,6 +53,8 @@ fn operator(settings: &IstioSettings) -> Value {
                 "defaultConfig": {"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": settings.dns_capture.to_string()}},
             },
             "values": {
+                // As `istioctl install` does: the default revision validates objects without a revision label, too.
+                "defaultRevision": "default",
                 "global": {
                     "imagePullPolicy": "Never",
                     "multiCluster": {"clusterName": settings.cluster},

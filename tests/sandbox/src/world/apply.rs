@@ -132,6 +132,7 @@ mod tests {
             &[("MEMBERS", "1"), ("SERVER_ID_BASE", "100"), ("SERVICE", "{}")],
         );
         assert_eq!(parse("mysql", &mysql).unwrap().len(), 4);
+        assert_eq!(parse("hello", include_str!("../manifests/hello.yaml")).unwrap().len(), 3);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
-use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{Api, ListParams};
 use sha2::{Digest, Sha256};
@@ -142,6 +142,30 @@ pub(crate) async fn ready(client: &kube::Client, cluster: Cluster) -> Result<(),
         }
         if hooks.any(|hook| hook.client_config.ca_bundle.is_none_or(|bundle| bundle.0.is_empty())) {
             return Err("the injection webhook has no certificate yet".to_owned());
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until istiod has closed its validation webhooks: from then on an invalid object is refused, and every object while
+/// istiod is gone.
+pub(crate) async fn validates(client: &kube::Client, cluster: Cluster) -> Result<(), WorldError> {
+    let webhooks: Api<ValidatingWebhookConfiguration> = Api::all(client.clone());
+    let wait = Wait {
+        what: format!("Istio's validation webhooks in cluster {cluster}"),
+        deadline: Duration::from_mins(1),
+        look: format!("kubectl --context {cluster} get validatingwebhookconfigurations"),
+    };
+    wait.until(async || {
+        let list =
+            webhooks.list(&ListParams::default().labels("app=istiod")).await.map_err(|error| error.to_string())?;
+        let mut hooks = list.items.into_iter().flat_map(|item| item.webhooks.unwrap_or_default()).peekable();
+        if hooks.peek().is_none() {
+            return Err("there is none".to_owned());
+        }
+        if hooks.any(|hook| hook.failure_policy.as_deref() != Some("Fail")) {
+            return Err("not all of them have the failure policy Fail yet".to_owned());
         }
         Ok(())
     })

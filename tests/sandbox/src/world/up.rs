@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -15,7 +15,7 @@ use super::lock::lock;
 use super::wait::Wait;
 use super::{
     CONTROL_PLANE, NODE_DAEMONS, Node, Record, World, WorldError, WorldOptions, apply, cgroup, containerd,
-    control_plane, down, files, istio, links, mysql, network, world_dir,
+    control_plane, down, files, hello, istio, links, mysql, network, rights, world_dir,
 };
 use crate::cache::Cache;
 use crate::prepare::Prepared;
@@ -23,9 +23,6 @@ use crate::progress::Progress;
 
 /// How long to wait for another process that raises or removes the same world.
 const LOCK_DEADLINE: Duration = Duration::from_mins(5);
-
-/// pxc-link's rights, applied as its users apply them.
-const DEPLOY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/deploy");
 
 /// Raises the world, or makes a standing one whole.
 pub async fn up(prepared: &Prepared, options: &WorldOptions, progress: &Progress) -> Result<World, WorldError> {
@@ -245,20 +242,24 @@ async fn raise_cluster(
     put("pxc", &mysql::before(&world.dir.join("mysql-pki"), cluster, &world.record.passwords)?).await?;
     if !cluster.injects() {
         put("mysql", &mysql::servers(cluster, options.members)).await?;
+        put("hello", &hello::objects(cluster)?).await?;
     }
     put("istio", &istio::before(&world.dir.join("mesh-pki"), cluster)?).await?;
     put("istio", &manifest).await?;
     put("coredns", &coredns(cluster)).await?;
-    for path in deploy_manifests(cluster) {
+    for path in rights::manifests(cluster) {
         put(&path.display().to_string(), &files::read(&path)?).await?;
     }
     istio::ready(&client, cluster).await?;
     progress.note(&format!("{:<14} Istio is ready", cluster.name()));
     if cluster.injects() {
         put("mysql", &mysql::servers(cluster, options.members)).await?;
+        put("hello", &hello::objects(cluster)?).await?;
     }
     tokio::try_join!(
         mysql::ready(&client, cluster, options.members),
+        hello::ready(&client, cluster),
+        istio::validates(&client, cluster),
         coredns_ready(&client, cluster),
         nodes_ready(&client, cluster, nodes.len()),
     )
@@ -268,23 +269,6 @@ async fn raise_cluster(
 fn coredns(cluster: Cluster) -> String {
     let dns = cluster.dns_service().to_string();
     apply::fill(include_str!("../manifests/coredns.yaml"), &[("NODE", cluster.name()), ("DNS", &dns)])
-}
-
-/// The manifests of pxc-link's rights: those of both sides, then those of this side, by name.
-fn deploy_manifests(cluster: Cluster) -> Vec<PathBuf> {
-    let side = match cluster {
-        Cluster::Production => "source",
-        Cluster::Dr => "replica",
-    };
-    let of = |dir: PathBuf| {
-        let mut paths: Vec<_> = std::fs::read_dir(dir)
-            .map(|entries| entries.flatten().map(|entry| entry.path()).collect())
-            .unwrap_or_default();
-        paths.retain(|path: &PathBuf| path.extension().is_some_and(|extension| extension == "yaml"));
-        paths.sort();
-        paths
-    };
-    [of(PathBuf::from(DEPLOY)), of(Path::new(DEPLOY).join(side))].concat()
 }
 
 async fn containerd_listens(node: &Node, place: &Place) -> Result<(), WorldError> {
