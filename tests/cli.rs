@@ -298,11 +298,11 @@ fn saved_facts_are_judged_without_any_server() {
         *facts.pointer_mut(pointer).unwrap() = value;
         facts.to_string()
     };
-    let receiver = "/replica/members/got/0/server/got/channels/0/receiver";
+    let receiver = "/client/members/got/0/server/got/channels/0/receiver";
     let refused = json!({"code": "PXL402", "message": "refused", "evidence": [], "hint": null});
     let silent = json!({"code": "PXL408", "message": "no answer", "evidence": [], "hint": null});
     let gone = json!({"code": "PXL401", "message": "no connection", "evidence": [], "hint": null});
-    let server = "/replica/members/got/0/server";
+    let server = "/client/members/got/0/server";
     let table = [
         (FACTS.to_owned(), &[][..], 0, "warning", None),
         (FACTS.to_owned(), &["--strict"], 4, "warning", Some("PXL501")),

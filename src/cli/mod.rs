@@ -150,8 +150,8 @@ impl Context {
         let mut spec = spec.clone();
         if let Some(kubeconfig) = &self.global.kubeconfig {
             // The command line wins over the file, and hints name what was used.
-            spec.replica.cluster.kubeconfig = Some(kubeconfig.clone());
-            if let SourceLocation::Kubernetes { cluster, .. } = &mut spec.source.location {
+            spec.client.cluster.kubeconfig = Some(kubeconfig.clone());
+            if let SourceLocation::Kubernetes { cluster, .. } = &mut spec.source {
                 cluster.kubeconfig = Some(kubeconfig.clone());
             }
         }
@@ -173,7 +173,7 @@ impl Context {
 /// The first line of everything that touches a cluster.
 fn target_of(spec: &LinkSpec) -> Event {
     let context = |context: &Option<String>| context.clone().unwrap_or_else(|| "(current context)".to_owned());
-    let source = match &spec.source.location {
+    let source = match &spec.source {
         SourceLocation::Kubernetes { cluster, service } => {
             format!("{}/{}/Service {service}", context(&cluster.context), cluster.namespace)
         }
@@ -181,11 +181,12 @@ fn target_of(spec: &LinkSpec) -> Event {
             endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
     };
-    let replica = &spec.replica;
+    let client = &spec.client;
+    let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
     Event::Target {
         link: spec.name.clone(),
         source,
-        replica: format!("{}/{}/{}", context(&replica.cluster.context), replica.cluster.namespace, replica.selector),
-        host: format!("{}:{}", spec.host, spec.port),
+        client: format!("{}/{}/{}", context(&client.cluster.context), client.cluster.namespace, client.selector),
+        host: format!("{}:{}", spec.host, ports.join(",")),
     }
 }

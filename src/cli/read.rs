@@ -213,8 +213,8 @@ pub(super) async fn monitor(context: &Context, args: MonitorArgs) -> Ended {
 /// What the member with the channel has executed.
 fn executed_of(seen: &watch::Seen) -> Option<GtidSet> {
     let member = seen.statuses.first()?.member.as_ref()?;
-    let members = seen.facts.replica.members.got()?;
-    Some(members.iter().find(|candidate| candidate.pod.name == *member)?.server.got()?.gtid_executed.clone())
+    let members = seen.facts.client.members.got()?;
+    Some(members.iter().find(|candidate| candidate.pod.name == *member)?.server()?.gtid_executed.clone())
 }
 
 fn rate(before: &GtidSet, now: &GtidSet, over: Duration) -> f64 {
@@ -230,5 +230,6 @@ fn note(spec: &LinkSpec, status: &LinkStatus) -> Option<String> {
         (seconds >= bound.as_secs_f64())
             .then(|| format!("above {name} threshold {}", Lag::Exactly { seconds: bound.as_secs_f64() }))
     };
-    above("the critical", spec.lag.critical).or_else(|| above("the warning", spec.lag.warning))
+    let bounds = spec.replication()?.replication.lag;
+    above("the critical", bounds.critical).or_else(|| above("the warning", bounds.warning))
 }

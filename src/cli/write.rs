@@ -8,7 +8,15 @@ use super::{
     output::Output,
 };
 use crate::{
-    domain::{code::Code, event::Event, hint::Hint, plan::Plan, problem::Problem, status::Lag},
+    domain::{
+        code::Code,
+        event::Event,
+        hint::Hint,
+        plan::Plan,
+        problem::Problem,
+        spec::{LinkSpec, ServiceSpec},
+        status::{Lag, LinkStatus},
+    },
     report::{json, plan as planned, text},
     ui::confirm::{self, Answer},
     wait::Deadline,
@@ -44,7 +52,8 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
             let left = planned.deadline().left();
             let changes = planned.plan().changes();
             let plural = if changes == 1 { "" } else { "s" };
-            let question = format!("Make {changes} change{plural} on the replica's side of link {}?", spec.name);
+            let question =
+                format!("Make {changes} change{plural} on the {}'s side of link {}?", spec.client_side(), spec.name);
             let answer = confirm::confirm(&context.printer, &question, context.shutdown.requested()).await?;
             agreed(answer)?;
             planned = planned.until(Deadline::after(left));
@@ -52,28 +61,43 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
     }
     let finished = planned.execute().await?;
     let theme = context.printer.out_theme();
-    let status = &finished.status;
     output.result(
         || {
             let verb = if finished.report.changes.is_empty() { "nothing to change" } else { "set up" };
-            let missing = status.missing.map_or("an unknown number of".to_owned(), |missing| missing.to_string());
-            let lag = match status.lag {
-                Lag::Unknown => "lag not known yet".to_owned(),
-                lag => format!("lag {lag}"),
-            };
-            format!(
-                "{}\nok: link {} follows {} ({verb}): {} on {}, {missing} transactions missing, {lag}\nwatch it with `pxc-link monitor --source {}`",
-                text::summary(&finished.report, theme),
-                spec.name,
-                spec.host,
-                status.state,
-                status.member.as_deref().unwrap_or("no member"),
-                spec.name
-            )
+            let summary = text::summary(&finished.report, theme);
+            let (name, host) = (&spec.name, &spec.host);
+            match &finished.status {
+                Some(status) => {
+                    format!("{summary}\nok: link {name} follows {host} ({verb}): {}", followed(name, status))
+                }
+                None => format!("{summary}\nok: link {name} answers as {host} ({verb})"),
+            }
         },
         &json::ReportDto::from(&finished.report),
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the end of a link means.
+fn ending(spec: &LinkSpec) -> &'static str {
+    match spec.service {
+        ServiceSpec::Replication(_) => "its channel is stopped and forgotten; rows stay as they are",
+        ServiceSpec::Ports(_) => "its name leads nowhere any more",
+    }
+}
+
+/// How a replica follows, and what to type next.
+fn followed(link: &str, status: &LinkStatus) -> String {
+    let missing = status.missing.map_or("an unknown number of".to_owned(), |missing| missing.to_string());
+    let lag = match status.lag {
+        Lag::Unknown => "lag not known yet".to_owned(),
+        lag => format!("lag {lag}"),
+    };
+    let member = status.member.as_deref().unwrap_or("no member");
+    format!(
+        "{} on {member}, {missing} transactions missing, {lag}\nwatch it with `pxc-link monitor --source {link}`",
+        status.state
+    )
 }
 
 fn show_plan(output: &Output, plan: &Plan) -> Result<(), Problem> {
@@ -110,7 +134,7 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     show_before(context, planned.plan(), args.yes);
     if !args.yes {
         let left = planned.deadline().left();
-        let question = format!("Link {} ends: its channel is stopped and forgotten; rows stay as they are.", spec.name);
+        let question = format!("Link {} ends: {}.", spec.name, ending(spec));
         let answer =
             confirm::confirm_name(&context.printer, &question, &spec.name, context.shutdown.requested()).await?;
         agreed(answer)?;

@@ -4,7 +4,7 @@ use super::{raw::Document, validate::Validator};
 use crate::domain::{
     code::Code,
     hint::Hint,
-    spec::{LinkSpec, ReplicaSpec},
+    spec::{ClientSpec, LinkSpec},
 };
 
 impl Validator<'_> {
@@ -38,10 +38,9 @@ impl Validator<'_> {
                 if link.vip.is_some() && link.vip == other.vip {
                     self.fault(&path("vip"), &taken("virtual address"), None, "give every link its own address");
                 }
-                let channel = &link.replication.channel;
-                if channel.eq_ignore_ascii_case(&other.replication.channel)
-                    && same_replica(&link.replica, &other.replica)
-                {
+                let (Some(one), Some(two)) = (link.replication(), other.replication()) else { continue };
+                let channel = &one.replication.channel;
+                if channel.eq_ignore_ascii_case(&two.replication.channel) && same_pods(&link.client, &other.client) {
                     let how = "give every link into the same replica its own channel";
                     self.fault(&path("replication.channel"), &taken("channel"), Some(channel), how);
                 }
@@ -51,6 +50,6 @@ impl Validator<'_> {
 }
 
 /// Whether two links lead into the same members, as far as the file alone can tell.
-fn same_replica(one: &ReplicaSpec, other: &ReplicaSpec) -> bool {
+fn same_pods(one: &ClientSpec, other: &ClientSpec) -> bool {
     one.cluster == other.cluster && one.selector == other.selector
 }

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
     use crate::{
         config::{FILE_NAME, load},
-        domain::spec::{LinkSpec, SourceLocation},
+        domain::spec::{Account, LinkSpec, SourceLocation},
     };
 
     fn draft() -> Draft {
@@ -210,14 +210,17 @@ mod tests {
     fn what_is_written_loads_as_what_was_meant() {
         let draft = draft();
         let link = loaded(&draft);
-        let SourceLocation::Kubernetes { cluster, service } = &link.source.location else { panic!("kubernetes") };
+        let SourceLocation::Kubernetes { cluster, service } = &link.source else { panic!("kubernetes") };
         assert_eq!((cluster.context.as_deref(), service.as_str()), (Some("production"), "pxc"));
-        assert_eq!(link.source.account.map(|it| it.password), draft.source.account.map(|it| it.password));
-        assert_eq!(link.replica.cluster.context.as_deref(), Some(draft.replica.context.as_str()));
-        assert_eq!(link.replica.selector, draft.replica.selector);
-        assert_eq!(link.replica.account.password, draft.replica.account.password);
-        assert_eq!(link.replication.account.password, draft.replication.password);
-        assert_eq!(link.replication.tls, draft.tls);
+        let replication = link.replication().unwrap().replication;
+        let password = |account: Option<&Account>| account.map(|it| it.password.clone());
+        let drafted = draft.source.account.map(|it| it.password);
+        assert_eq!(password(replication.source_account.as_ref()), drafted);
+        assert_eq!(link.client.cluster.context.as_deref(), Some(draft.replica.context.as_str()));
+        assert_eq!(link.client.selector, draft.replica.selector);
+        assert_eq!(replication.replica_account.password, draft.replica.account.password);
+        assert_eq!(replication.account.password, draft.replication.password);
+        assert_eq!(replication.tls, draft.tls);
     }
 
     #[test]
@@ -229,9 +232,10 @@ mod tests {
             draft.replication.user = odd.into();
             draft.tls = Tls::Disabled;
             let link = loaded(&draft);
-            let SourceLocation::Kubernetes { cluster, .. } = &link.source.location else { panic!("kubernetes") };
-            assert_eq!((cluster.context.as_deref(), link.replication.account.user.as_str()), (Some(odd), odd));
-            assert_eq!((link.source.account, link.replication.tls), (None, Tls::Disabled));
+            let SourceLocation::Kubernetes { cluster, .. } = &link.source else { panic!("kubernetes") };
+            let replication = link.replication().unwrap().replication;
+            assert_eq!((cluster.context.as_deref(), replication.account.user.as_str()), (Some(odd), odd));
+            assert_eq!((&replication.source_account, &replication.tls), (&None, &Tls::Disabled));
         }
     }
 

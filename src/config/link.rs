@@ -15,8 +15,8 @@ use crate::domain::{
     code::Code,
     hint::Hint,
     spec::{
-        Account, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicaSpec, ReplicationSpec, SecretRef,
-        SourceLocation, SourceSpec, Tls,
+        Account, ClientSpec, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicationSpec, SecretRef, ServiceSpec,
+        SourceLocation, Tls,
     },
     vip,
 };
@@ -33,6 +33,13 @@ enum SecretsIn {
     Nowhere,
 }
 
+/// What `replication:` says.
+struct Receiver {
+    account: Account,
+    channel: String,
+    tls: Tls,
+}
+
 impl Validator<'_> {
     /// A link; `None` if a value without a default is missing or wrong. Faults that a default bridges over are in the
     /// findings only.
@@ -42,21 +49,17 @@ impl Validator<'_> {
             self.fault(&base, fault, None, "name the link like a DNS label, such as `production`");
             return None;
         }
-        let key = |leaf: &str| format!("{base}.{leaf}");
-        if self.written(&key("ports")) || self.written(&key("client")) {
-            for leaf in ["ports", "client"] {
-                if self.written(&key(leaf)) {
-                    self.not_yet(
-                        &key(leaf),
-                        "a link of today carries MySQL: write `replica` and `replication` instead",
-                    );
-                }
-            }
-            return None;
+        if self.written(&format!("{base}.ports")) || self.written(&format!("{base}.client")) {
+            self.service_link(&base, name, link)
+        } else {
+            self.replication_link(&base, name, link)
         }
+    }
 
-        let how = "write a DNS name in lower case, or leave `host` out";
-        let host = self.optional(&key("host"), link.host, names::host, how).unwrap_or_else(|| {
+    /// A link that carries MySQL replication.
+    fn replication_link(&mut self, base: &str, name: &str, link: raw::Link) -> Option<LinkSpec> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        let host = self.host(&key("host"), link.host).unwrap_or_else(|| {
             let host = format!("pxc-source.{name}.global");
             if !self.written(&key("host")) {
                 self.note(&key("host"), &host, Origin::Derived { of: "the link's name".into() });
@@ -74,16 +77,22 @@ impl Validator<'_> {
             .need(&key("replication"), link.replication, how)
             .and_then(|it| self.replication(&key("replication"), it, name));
         let lag = self.lag(&key("thresholds.lag"), link.thresholds.and_then(|it| it.lag).unwrap_or_default());
-        Some(LinkSpec {
-            name: name.to_owned(),
-            host,
+        let ((source, source_account), (client, replica_account)) = (source?, replica?);
+        let Receiver { account, channel, tls } = replication?;
+        let service = ServiceSpec::Replication(Box::new(ReplicationSpec {
             port,
-            vip,
-            source: source?,
-            replica: replica?,
-            replication: replication?,
+            source_account,
+            replica_account,
+            account,
+            channel,
+            tls,
             lag,
-        })
+        }));
+        Some(LinkSpec { name: name.to_owned(), host, vip, source, client, service })
+    }
+
+    pub(super) fn host(&mut self, path: &str, host: Option<String>) -> Option<String> {
+        self.optional(path, host, names::host, "write a DNS name in lower case, or leave `host` out")
     }
 
     fn port(&mut self, path: &str, port: Option<u16>) -> u16 {
@@ -94,7 +103,7 @@ impl Validator<'_> {
         port.unwrap_or(PORT)
     }
 
-    fn vip(&mut self, path: &str, text: Option<String>, host: &str) -> Option<Ipv4Addr> {
+    pub(super) fn vip(&mut self, path: &str, text: Option<String>, host: &str) -> Option<Ipv4Addr> {
         let form = |text: &str| match text.parse::<Ipv4Addr>() {
             Ok(address) => vip::check(address),
             Err(_) => Err("is no IPv4 address"),
@@ -108,23 +117,33 @@ impl Validator<'_> {
         text.and_then(|text| text.parse().ok())
     }
 
-    fn source(&mut self, base: &str, source: raw::Source) -> Option<SourceSpec> {
+    fn source(&mut self, base: &str, source: raw::Source) -> Option<(SourceLocation, Option<Account>)> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         self.exactly_one(base, &["kubernetes", "endpoints"], "");
-        let mut secrets = SecretsIn::Cluster;
-        let location = if self.written(&key("endpoints")) {
-            secrets = SecretsIn::Nowhere;
-            Some(self.endpoints(&key("endpoints"), source.endpoints.unwrap_or_default()))
-        } else {
-            source.kubernetes.and_then(|it| self.source_kubernetes(&key("kubernetes"), it))
-        };
+        let secrets = if self.written(&key("endpoints")) { SecretsIn::Nowhere } else { SecretsIn::Cluster };
+        let location = self.location(base, source.endpoints, source.kubernetes);
         let account = source.account.map(|it| self.account(&key("account"), it, secrets));
         if account.is_none() {
             self.note(&key("account"), "the replication account", Origin::Default);
         }
         match account {
-            None => Some(SourceSpec { location: location?, account: None }),
-            Some(account) => Some(SourceSpec { location: location?, account: Some(account?) }),
+            None => Some((location?, None)),
+            Some(account) => Some((location?, Some(account?))),
+        }
+    }
+
+    /// How the source is found.
+    pub(super) fn location(
+        &mut self,
+        base: &str,
+        endpoints: Option<Vec<raw::Endpoint>>,
+        kubernetes: Option<raw::SourceKubernetes>,
+    ) -> Option<SourceLocation> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        if self.written(&key("endpoints")) {
+            Some(self.endpoints(&key("endpoints"), endpoints.unwrap_or_default()))
+        } else {
+            kubernetes.and_then(|it| self.source_kubernetes(&key("kubernetes"), it))
         }
     }
 
@@ -198,7 +217,7 @@ impl Validator<'_> {
         Some(ClusterRef { kubeconfig, context, namespace: namespace? })
     }
 
-    fn replica(&mut self, base: &str, replica: raw::Replica) -> Option<ReplicaSpec> {
+    fn replica(&mut self, base: &str, replica: raw::Replica) -> Option<(ClientSpec, Account)> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         if self.written(&key("server")) {
             self.not_yet(&key("server"), "a replica of today runs in Kubernetes: write `kubernetes` instead");
@@ -206,27 +225,32 @@ impl Validator<'_> {
             let how = "write `kubernetes:` with `context`, `namespace`, `selector` and `container` below it";
             self.need(&key("kubernetes"), replica.kubernetes.as_ref(), how);
         }
-        let place = replica.kubernetes.and_then(|it| self.replica_kubernetes(&key("kubernetes"), it));
+        let how = "name the container in which mysqld runs, such as `container: pxc`";
+        let client = replica.kubernetes.and_then(|it| self.client_kubernetes(&key("kubernetes"), it, how));
         let how = "write `account:` with `user` and `password` below it";
         let account = self
             .need(&key("account"), replica.account, how)
             .and_then(|it| self.account(&key("account"), it, SecretsIn::Cluster));
-        let (cluster, selector, container) = place?;
-        Some(ReplicaSpec { cluster, selector, container, account: account? })
+        Some((client?, account?))
     }
 
-    fn replica_kubernetes(&mut self, base: &str, raw: raw::ReplicaKubernetes) -> Option<(ClusterRef, String, String)> {
+    /// The pods that use the name; `container` is how to name the one among their containers.
+    pub(super) fn client_kubernetes(
+        &mut self,
+        base: &str,
+        raw: raw::ClientKubernetes,
+        container: &str,
+    ) -> Option<ClientSpec> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         let cluster = self.cluster(base, raw.kubeconfig, raw.context, raw.namespace);
         if self.written(&key("pxc")) {
             self.not_yet(&key("pxc"), "select the members by `selector` and name their `container`");
             return None;
         }
-        let how = "write the label selector of the members' pods, such as `selector: app=pxc`";
+        let how = "write the label selector of the pods, such as `selector: app=pxc`";
         let selector = self.required(&key("selector"), raw.selector, names::selector, how);
-        let how = "name the container in which mysqld runs, such as `container: pxc`";
-        let container = self.required(&key("container"), raw.container, names::label, how);
-        Some((cluster?, selector?, container?))
+        let container = self.required(&key("container"), raw.container, names::label, container);
+        Some(ClientSpec { cluster: cluster?, selector: selector?, container: container? })
     }
 
     fn account(&mut self, base: &str, account: raw::Account, secrets: SecretsIn) -> Option<Account> {
@@ -271,7 +295,7 @@ impl Validator<'_> {
         form(&text).map_err(|fault| self.fault(path, fault, None, how)).ok().map(|()| text)
     }
 
-    fn exactly_one(&mut self, base: &str, leaves: &[&str], why: &str) {
+    pub(super) fn exactly_one(&mut self, base: &str, leaves: &[&str], why: &str) {
         let written = leaves.iter().filter(|leaf| self.written(&format!("{base}.{leaf}"))).count();
         if written == 1 || self.findings.condemned(base) {
             return;
@@ -281,7 +305,7 @@ impl Validator<'_> {
         self.fault(base, &format!("{fault} {list}"), None, &format!("write exactly one of {list}{why}"));
     }
 
-    fn replication(&mut self, base: &str, raw: raw::Replication, link: &str) -> Option<ReplicationSpec> {
+    fn replication(&mut self, base: &str, raw: raw::Replication, link: &str) -> Option<Receiver> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         let how = "write `account:` with `user` and `password` below it";
         let account = self
@@ -301,7 +325,7 @@ impl Validator<'_> {
             self.findings.add_near(&key("tls"), Code::NotSupportedYet, message, Hint::text(hint));
             None
         };
-        Some(ReplicationSpec { account: account?, channel: channel.unwrap_or_else(|| link.to_owned()), tls: tls? })
+        Some(Receiver { account: account?, channel: channel.unwrap_or_else(|| link.to_owned()), tls: tls? })
     }
 
     fn tls(&mut self, base: &str, tls: raw::Tls) -> Option<Tls> {

@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::spec::{SecretRef, SourceLocation, Tls};
+use crate::domain::spec::{Protocol, SecretRef, SourceLocation, Tls};
 
 const GOOD: &str = "\
 apiVersion: pxc-link.io/v1alpha1
@@ -39,6 +39,18 @@ links:
     replication:
       account: {user: repl, password: {env: REPL_PASSWORD}}
       tls: {mode: disabled}
+";
+
+const HELLO: &str = "\
+apiVersion: pxc-link.io/v1alpha1
+kind: Links
+links:
+  hello:
+    host: hello.cluster-a.global
+    vip: 240.0.0.1
+    ports: [{number: 8080, name: http, protocol: HTTP}]
+    source: {kubernetes: {context: production, namespace: demo, service: hello}}
+    client: {kubernetes: {context: dr, namespace: demo, selector: app=curl, container: curl}}
 ";
 
 /// Problems as text, all parts of them.
@@ -78,12 +90,13 @@ fn a_good_file_says_what_the_link_is_to_be() {
 fn defaults_are_filled_in() {
     let config = parsed(SHORT).unwrap();
     let link = config.link(None).unwrap();
-    assert_eq!((link.host.as_str(), link.port, link.vip), ("pxc-source.staging.global", 3306, None));
-    assert_eq!((link.lag.warning.as_secs(), link.lag.critical.as_secs()), (30, 300));
-    assert_eq!((link.replication.channel.as_str(), &link.replication.tls), ("staging", &Tls::Disabled));
-    assert_eq!(link.replica.account.password, SecretRef::File("/home/dba/root.password".into()));
-    assert!(link.source.account.is_none());
-    assert!(matches!(&link.source.location, SourceLocation::Endpoints(endpoints) if endpoints.len() == 2));
+    let replication = link.replication().unwrap().replication;
+    assert_eq!((link.host.as_str(), replication.port, link.vip), ("pxc-source.staging.global", 3306, None));
+    assert_eq!((replication.lag.warning.as_secs(), replication.lag.critical.as_secs()), (30, 300));
+    assert_eq!((replication.channel.as_str(), &replication.tls), ("staging", &Tls::Disabled));
+    assert_eq!(replication.replica_account.password, SecretRef::File("/home/dba/root.password".into()));
+    assert!(replication.source_account.is_none());
+    assert!(matches!(&link.source, SourceLocation::Endpoints(endpoints) if endpoints.len() == 2));
 }
 
 #[test]
@@ -110,7 +123,7 @@ fn links_share_an_anchor() {
     let end = text.rfind("    replication:\n").unwrap();
     let text = format!("{}    replica: *dr\n{}", &text[..start], &text[end..]);
     let config = parsed(&text).unwrap();
-    assert_eq!(config.links[0].replica, config.links[1].replica);
+    assert_eq!(config.links[0].client, config.links[1].client);
     assert_eq!(config.links[1].host, "pxc-source.second.global");
 }
 
@@ -259,19 +272,32 @@ fn what_this_version_does_not_serve_yet() {
     assert_snapshot!(with("mode: verify-identity, ca: /etc/mysql/ssl/ca.crt", "mode: required"));
     assert_snapshot!(with("mode: verify-identity", "mode: verify-ca"));
     assert_snapshot!(with("      tls: {mode: verify-identity, ca: /etc/mysql/ssl/ca.crt}\n", ""));
-    assert_snapshot!(wrong(
-        "\
-apiVersion: pxc-link.io/v1alpha1
-kind: Links
-links:
-  hello:
-    host: hello.cluster-a.global
-    vip: 240.0.0.1
-    ports: [{number: 8080, name: http, protocol: HTTP}]
-    source: {kubernetes: {context: production, namespace: demo, service: hello}}
-    client: {kubernetes: {context: dr, namespace: demo, selector: app=curl, container: curl}}
-"
+}
+
+#[test]
+fn a_link_of_any_service() {
+    let config = parsed(HELLO).unwrap();
+    assert_snapshot!(format!("{:#?}", config.links[0]));
+    let named = HELLO.replace(", name: http, protocol: HTTP", "");
+    let ports = parsed(&named).unwrap().links[0].ports();
+    assert_eq!((ports[0].name.as_str(), ports[0].protocol), ("tcp-8080", Protocol::Tcp));
+}
+
+#[test]
+fn a_link_of_any_service_that_is_wrong() {
+    let with = |from: &str, to: &str| wrong(&HELLO.replace(from, to));
+    assert_snapshot!(with("    host: hello.cluster-a.global\n", ""));
+    assert_snapshot!(with("[{number: 8080, name: http, protocol: HTTP}]", "[]"));
+    assert_snapshot!(with("protocol: HTTP}]", "protocol: HTTP}, {number: 8080, name: http}]"));
+    assert_snapshot!(with("protocol: HTTP", "protocol: MySQL"));
+    assert_snapshot!(with("    vip: 240.0.0.1\n", "    port: 8080\n    thresholds: {lag: {warning: 1s}}\n"));
+    let several = "ports: [{number: 1}, {number: 2}]\n    source: {endpoints: [{address: 172.19.0.3, port: 31306}]}";
+    assert_snapshot!(with(
+        "ports: [{number: 8080, name: http, protocol: HTTP}]\n    source: {kubernetes: {context: production, namespace: demo, service: hello}}",
+        several
     ));
+    let client = HELLO.split_once("    client:").unwrap().0;
+    assert_snapshot!(wrong(client));
 }
 
 #[test]
@@ -330,8 +356,11 @@ fn relative_paths_begin_at_the_file() {
     fs::write(&path, GOOD).unwrap();
     let config = load(Some(&path)).unwrap();
     let link = config.link(Some("production")).unwrap();
-    assert_eq!(link.replication.account.password, SecretRef::File(folder.path().join("secrets/repl")));
-    let SourceLocation::Kubernetes { cluster, .. } = &link.source.location else { panic!("kubernetes") };
+    assert_eq!(
+        link.replication().unwrap().replication.account.password,
+        SecretRef::File(folder.path().join("secrets/repl"))
+    );
+    let SourceLocation::Kubernetes { cluster, .. } = &link.source else { panic!("kubernetes") };
     assert_eq!(cluster.kubeconfig, Some(folder.path().join("kube/production")));
 }
 

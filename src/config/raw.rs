@@ -45,11 +45,9 @@ pub(super) struct Link {
     pub(super) replication: Option<Replication>,
     /// When a measure is a warning and when it is critical.
     pub(super) thresholds: Option<Thresholds>,
-    /// The ports of a service that is no MySQL. Not served by this version.
-    #[expect(dead_code, reason = "that it is written is enough to refuse it until it is served")]
+    /// The ports of a service other than MySQL replication; together with `client`.
     pub(super) ports: Option<Vec<Port>>,
-    /// Who uses a service that is no MySQL. Not served by this version.
-    #[expect(dead_code, reason = "that it is written is enough to refuse it until it is served")]
+    /// Who uses a service other than MySQL replication; together with `ports`.
     pub(super) client: Option<Client>,
 }
 
@@ -101,7 +99,7 @@ pub(super) struct Endpoint {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Replica {
     /// The cluster in which the members run.
-    pub(super) kubernetes: Option<ReplicaKubernetes>,
+    pub(super) kubernetes: Option<ClientKubernetes>,
     /// A server without Kubernetes and mesh. Not served by this version.
     #[expect(dead_code, reason = "that it is written is enough to refuse it until it is served")]
     pub(super) server: Option<Server>,
@@ -110,10 +108,10 @@ pub(super) struct Replica {
     pub(super) account: Option<Account>,
 }
 
-/// The replica's cluster.
+/// The cluster of the pods that use the name.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct ReplicaKubernetes {
+pub(super) struct ClientKubernetes {
     /// A kubeconfig file, relative to this file's folder. Default: `KUBECONFIG`, then `~/.kube/config`, then in-cluster.
     pub(super) kubeconfig: Option<String>,
     /// The context in the kubeconfig. Default: in-cluster, else the current one.
@@ -121,9 +119,9 @@ pub(super) struct ReplicaKubernetes {
     /// The namespace of the members.
     #[schemars(required)]
     pub(super) namespace: Option<String>,
-    /// The label selector of the members' pods.
+    /// The label selector of the pods.
     pub(super) selector: Option<String>,
-    /// The application container, the one in which mysqld runs.
+    /// The application container; in a replica's members the one in which mysqld runs.
     pub(super) container: Option<String>,
     /// A resource of the Percona operator. Not served by this version.
     #[expect(dead_code, reason = "that it is written is enough to refuse it until it is served")]
@@ -246,26 +244,35 @@ pub(super) struct Lag {
     pub(super) critical: Option<String>,
 }
 
-/// A port of a service that is no MySQL.
+/// A port of a service other than MySQL replication.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "part of the shape; `ports` is refused as a whole until it is served")]
 pub(super) struct Port {
     /// Its number.
     #[schemars(required, range(min = 1))]
     pub(super) number: Option<u16>,
-    /// Its name.
+    /// Its name, a DNS label. Default: the protocol and the number, such as `tcp-9000`.
     pub(super) name: Option<String>,
-    /// Its protocol, as Istio names them.
-    pub(super) protocol: Option<String>,
+    /// What is spoken there. Default: TCP.
+    pub(super) protocol: Option<Protocol>,
 }
 
-/// Who uses a service that is no MySQL.
+/// What a port speaks, as Istio writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum Protocol {
+    /// Any stream of bytes; the only choice where the server speaks first.
+    #[serde(rename = "TCP")]
+    Tcp,
+    /// HTTP/1.1, which the sidecar takes apart.
+    #[serde(rename = "HTTP")]
+    Http,
+}
+
+/// Who uses a service other than MySQL replication.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[expect(dead_code, reason = "part of the shape; `client` is refused as a whole until it is served")]
 pub(super) struct Client {
     /// The cluster in which the clients run.
     #[schemars(required)]
-    pub(super) kubernetes: Option<ReplicaKubernetes>,
+    pub(super) kubernetes: Option<ClientKubernetes>,
 }

@@ -4,7 +4,7 @@ use super::{
     facts::{ChannelSettings, Facts},
     gtid::GtidSet,
     plan::FieldChange,
-    spec::{LinkSpec, Tls},
+    spec::{ReplicationLink, Tls},
 };
 
 /// Seconds between two attempts of the receiver to connect.
@@ -18,10 +18,10 @@ const RETRY_COUNT: u64 = 86_400;
 const HEARTBEAT_MS: u64 = 5_000;
 
 /// The settings that the link's channel is to have.
-pub fn desired_channel(spec: &LinkSpec) -> ChannelSettings {
+pub fn desired_channel(spec: ReplicationLink<'_>) -> ChannelSettings {
     ChannelSettings {
         host: spec.host.clone(),
-        port: spec.port,
+        port: spec.replication.port,
         user: spec.replication.account.user.clone(),
         tls: spec.replication.tls.clone(),
         // Without TLS only the server's key lets a password of caching_sha2_password through.
@@ -86,7 +86,7 @@ pub fn tls_of(ssl: bool, ca: &str, verify_server_cert: bool) -> Tls {
 /// Whether relay logs may be dropped although `waiting` of them is not executed: every readable member of the source has
 /// purged nothing that is missing here, and has all of what they hold. A source that was set back has lost it.
 pub fn can_be_fetched_again(facts: &Facts, executed: &GtidSet, waiting: &GtidSet) -> bool {
-    let sources = || facts.source.members.got().into_iter().flatten().filter_map(|member| member.server.got());
+    let sources = || facts.source.members.got().into_iter().flatten().filter_map(|member| member.server());
     sources().next().is_some()
         && sources()
             .all(|source| source.gtid_purged.is_subset_of(executed) && waiting.is_subset_of(&source.gtid_executed))

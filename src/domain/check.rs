@@ -17,14 +17,16 @@ impl fmt::Display for CheckId {
     }
 }
 
-/// One of the two ends of a link.
+/// An end of a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
     /// Where the data comes from.
     Source,
-    /// Where it goes.
+    /// Where it goes, on a link that carries replication.
     Replica,
+    /// Who uses the mesh name, on a link that carries anything else.
+    Client,
 }
 
 impl fmt::Display for Side {
@@ -32,6 +34,7 @@ impl fmt::Display for Side {
         f.write_str(match self {
             Self::Source => "source",
             Self::Replica => "replica",
+            Self::Client => "client",
         })
     }
 }

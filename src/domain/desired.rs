@@ -11,7 +11,7 @@ use super::{
     facts::{Facts, MemberFacts, NamedEntry, NodeFacts, ServiceFacts},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::{Endpoint, LinkSpec, SourceLocation},
+    spec::{Endpoint, LinkSpec, PortSpec, ReplicationLink, SourceLocation},
     vip,
 };
 
@@ -40,7 +40,7 @@ pub fn desired_vip(spec: &LinkSpec, facts: &Facts) -> Result<(Ipv4Addr, VipOrigi
     if let Some(vip) = spec.vip {
         return Ok((vip, VipOrigin::Configured));
     }
-    let mesh = match &facts.replica.mesh {
+    let mesh = match &facts.client.mesh {
         Fetched::Got(mesh) => mesh,
         Fetched::Failed(problem) => return Err(problem.clone()),
     };
@@ -65,12 +65,12 @@ pub fn desired_vip(spec: &LinkSpec, facts: &Facts) -> Result<(Ipv4Addr, VipOrigi
 
 /// Pod and Service ranges of the replica's cluster, as text.
 pub(crate) fn cluster_ranges(facts: &Facts) -> &[String] {
-    facts.replica.cluster.got().map_or(&[], |cluster| cluster.ranges.as_slice())
+    facts.client.cluster.got().map_or(&[], |cluster| cluster.ranges.as_slice())
 }
 
 /// Whether a ServiceEntry is the one this tool made for the link.
 pub(crate) fn is_own(spec: &LinkSpec, entry: &NamedEntry) -> bool {
-    entry.link.as_deref() == Some(spec.name.as_str()) && entry.namespace == spec.replica.cluster.namespace
+    entry.link.as_deref() == Some(spec.name.as_str()) && entry.namespace == spec.client.cluster.namespace
 }
 
 /// Whether an address, or a range in CIDR form, holds an IPv4 address.
@@ -84,7 +84,7 @@ pub(crate) fn contains(range: &str, address: Ipv4Addr) -> bool {
     network.to_bits() & mask == address.to_bits() & mask
 }
 
-/// Where the replica's mesh is to send connections, sorted, without doubles, at most [`ENDPOINT_LIMIT`].
+/// Where the client's mesh is to send connections to one port of the mesh name, sorted, without doubles, at most [`ENDPOINT_LIMIT`].
 ///
 /// As configured, or else the IPv4 `InternalIP` of every ready node with the Service's node port; with
 /// `externalTrafficPolicy: Local` only nodes that run a ready member, because the others drop the connection.
@@ -92,13 +92,13 @@ pub(crate) fn contains(range: &str, address: Ipv4Addr) -> bool {
 /// # Errors
 /// Why the Service or the nodes could not be read; [`Code::SourceServiceUnusable`] where the Service has no node port;
 /// [`Code::NoNodeAddress`] where no node qualifies.
-pub fn desired_endpoints(spec: &LinkSpec, facts: &Facts) -> Result<Vec<Endpoint>, Problem> {
-    let mut endpoints = match &spec.source.location {
+pub fn desired_endpoints(spec: &LinkSpec, facts: &Facts, number: u16) -> Result<Vec<Endpoint>, Problem> {
+    let mut endpoints = match &spec.source {
         SourceLocation::Endpoints(endpoints) => endpoints.clone(),
         SourceLocation::Kubernetes { service, .. } => {
             let service_facts = fetched(facts.source.service.as_ref(), &format!("Service `{service}` of the source"))?;
             let nodes = fetched(facts.source.nodes.as_ref(), "the nodes of the source cluster")?;
-            let port = node_port(spec, service_facts)?;
+            let port = node_port(number, service_facts)?;
             let hosts = hosting_nodes(facts, service_facts)?;
             let usable = nodes
                 .iter()
@@ -117,6 +117,18 @@ pub fn desired_endpoints(spec: &LinkSpec, facts: &Facts) -> Result<Vec<Endpoint>
     Ok(endpoints)
 }
 
+/// Every port at the mesh name with its endpoints, as [`desired_endpoints`] has them.
+///
+/// # Errors
+/// As [`desired_endpoints`], of the first port that has none.
+pub fn desired_ports(spec: &LinkSpec, facts: &Facts) -> Result<Vec<(PortSpec, Vec<Endpoint>)>, Problem> {
+    let with_endpoints = |port: PortSpec| {
+        let endpoints = desired_endpoints(spec, facts, port.number)?;
+        Ok((port, endpoints))
+    };
+    spec.ports().into_iter().map(with_endpoints).collect()
+}
+
 fn fetched<'a, T>(fact: Option<&'a Fetched<T>>, what: &str) -> Result<&'a T, Problem> {
     match fact {
         Some(Fetched::Got(fact)) => Ok(fact),
@@ -125,14 +137,14 @@ fn fetched<'a, T>(fact: Option<&'a Fetched<T>>, what: &str) -> Result<&'a T, Pro
     }
 }
 
-/// The port of the Service that serves MySQL: the link's own number, else 3306, else its only port.
-pub(crate) fn service_port(spec: &LinkSpec, service: &ServiceFacts) -> Option<(u16, Option<u16>)> {
-    let numbered = |number: u16| service.ports.iter().find(|(port, _)| *port == number);
+/// The port of the Service behind a port of the mesh name: the one of the same number, else MySQL's, else its only one.
+pub(crate) fn service_port(number: u16, service: &ServiceFacts) -> Option<(u16, Option<u16>)> {
+    let numbered = |wanted: u16| service.ports.iter().find(|(port, _)| *port == wanted);
     let only = || if service.ports.len() == 1 { service.ports.first() } else { None };
-    numbered(spec.port).or_else(|| numbered(3306)).or_else(only).copied()
+    numbered(number).or_else(|| numbered(3306)).or_else(only).copied()
 }
 
-fn node_port(spec: &LinkSpec, service: &ServiceFacts) -> Result<u16, Problem> {
+fn node_port(number: u16, service: &ServiceFacts) -> Result<u16, Problem> {
     let shown: Vec<String> = service
         .ports
         .iter()
@@ -145,12 +157,12 @@ fn node_port(spec: &LinkSpec, service: &ServiceFacts) -> Result<u16, Problem> {
             .seen(format!("Service {} is of type {}, ports: {}", service.name, service.kind, shown.join(", ")))
             .hint(Hint::text("give the Service type NodePort, so that the source can be entered at its nodes"))
     };
-    match service_port(spec, service) {
+    match service_port(number, service) {
         Some((_, Some(port))) => Ok(port),
         Some((port, None)) => {
             Err(problem(format!("Service `{}` offers no node port for its port {port}", service.name)))
         }
-        None => Err(problem(format!("Service `{}` has no port {}", service.name, spec.port))),
+        None => Err(problem(format!("Service `{}` has no port {number}", service.name))),
     }
 }
 
@@ -192,8 +204,8 @@ fn no_node(nodes: &[NodeFacts], service: &ServiceFacts) -> Problem {
 /// # Errors
 /// Why the members could not be listed; [`Code::ChannelTwice`] where several have the channel;
 /// [`Code::MemberNotReady`] where none can take it.
-pub fn pick_member<'a>(spec: &LinkSpec, facts: &'a Facts) -> Result<&'a MemberFacts, Problem> {
-    let members = match &facts.replica.members {
+pub fn pick_member<'a>(spec: ReplicationLink<'_>, facts: &'a Facts) -> Result<&'a MemberFacts, Problem> {
+    let members = match &facts.client.members {
         Fetched::Got(members) => members,
         Fetched::Failed(problem) => return Err(problem.clone()),
     };
@@ -209,14 +221,14 @@ pub fn pick_member<'a>(spec: &LinkSpec, facts: &'a Facts) -> Result<&'a MemberFa
             ));
         }
     }
-    let able = members.iter().filter(|member| member.pod.ready && member.server.got().is_some());
+    let able = members.iter().filter(|member| member.pod.ready && member.server().is_some());
     able.min_by(|one, other| by_ordinal(&one.pod.name, &other.pod.name)).ok_or_else(|| {
         let mut problem = Problem::new(
             Code::MemberNotReady,
             format!("none of {} {} member(s) is ready and lets the account in", members.len(), Side::Replica),
         );
         for member in members {
-            let why = member.server.failed().map_or("not ready", |problem| problem.message.as_str());
+            let why = member.unread().map_or("not ready", |problem| problem.message.as_str());
             problem = problem.seen(format!("{}: {why}", member.pod.name));
         }
         problem
@@ -224,10 +236,10 @@ pub fn pick_member<'a>(spec: &LinkSpec, facts: &'a Facts) -> Result<&'a MemberFa
 }
 
 /// The replica members that have the link's channel, running or not.
-pub(crate) fn carriers<'a>(spec: &LinkSpec, facts: &'a Facts) -> Vec<&'a MemberFacts> {
-    let members = facts.replica.members.got().map_or(&[][..], Vec::as_slice);
+pub(crate) fn carriers<'a>(spec: ReplicationLink<'_>, facts: &'a Facts) -> Vec<&'a MemberFacts> {
+    let members = facts.client.members.got().map_or(&[][..], Vec::as_slice);
     let has = |member: &&MemberFacts| {
-        member.server.got().is_some_and(|server| {
+        member.server().is_some_and(|server| {
             server.channels.iter().any(|channel| channel.name.eq_ignore_ascii_case(&spec.replication.channel))
         })
     };
@@ -277,12 +289,12 @@ mod tests {
             [|e| e.link = None, |e| e.link = Some("staging".to_owned()), |e| e.namespace = "shop".to_owned()];
         for change in changes {
             let mut facts = facts();
-            change(&mut got(&mut facts.replica.mesh).entries[0]);
+            change(&mut got(&mut facts.client.mesh).entries[0]);
             assert_eq!(vip_of(&spec(), &facts), (derived.clone(), VipOrigin::Derived));
         }
         // An address that Istio allocated by itself, or none at all, is not this tool's.
         let mut facts = facts();
-        got(&mut facts.replica.mesh).entries[0].addresses = vec!["240.240.0.5".to_owned()];
+        got(&mut facts.client.mesh).entries[0].addresses = vec!["240.240.0.5".to_owned()];
         assert_eq!(vip_of(&spec(), &facts), (derived, VipOrigin::Derived));
     }
 
@@ -291,20 +303,20 @@ mod tests {
         let derived = vip::derive(&spec().host);
         for taken in [derived.to_string(), format!("{derived}/32"), format!("{derived}/30")] {
             let mut facts = unlinked();
-            got(&mut facts.replica.mesh).entries.push(other_entry("shop", "x.global", &taken));
+            got(&mut facts.client.mesh).entries.push(other_entry("shop", "x.global", &taken));
             let (chosen, _) = desired_vip(&spec(), &facts).unwrap();
             assert!(!contains(&taken, chosen), "{chosen} is in {taken}");
             assert_eq!(vip::check(chosen), Ok(()));
         }
         let mut facts = unlinked();
-        got(&mut facts.replica.cluster).ranges.push(format!("{derived}/31"));
+        got(&mut facts.client.cluster).ranges.push(format!("{derived}/31"));
         assert!(!contains(&format!("{derived}/31"), desired_vip(&spec(), &facts).unwrap().0));
     }
 
     #[test]
     fn without_the_entries_no_address_is_derived() {
         let mut facts = unlinked();
-        facts.replica.mesh = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
+        facts.client.mesh = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
         assert_eq!(desired_vip(&spec(), &facts).unwrap_err().code, Code::ApiTimedOut);
     }
 
@@ -326,7 +338,7 @@ mod tests {
     }
 
     fn endpoints(spec: &LinkSpec, facts: &Facts) -> Vec<String> {
-        desired_endpoints(spec, facts).unwrap().iter().map(ToString::to_string).collect()
+        desired_endpoints(spec, facts, spec.ports()[0].number).unwrap().iter().map(ToString::to_string).collect()
     }
 
     #[test]
@@ -349,9 +361,9 @@ mod tests {
         sources(&mut facts)[1].pod.ready = false;
         assert_eq!(endpoints(&spec(), &facts), ["198.18.0.11:31306"]);
         sources(&mut facts)[0].pod.ready = false;
-        assert_eq!(desired_endpoints(&spec(), &facts).unwrap_err().code, Code::NoNodeAddress);
+        assert_eq!(desired_endpoints(&spec(), &facts, 3306).unwrap_err().code, Code::NoNodeAddress);
         facts.source.members = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
-        assert_eq!(desired_endpoints(&spec(), &facts).unwrap_err().code, Code::ApiTimedOut);
+        assert_eq!(desired_endpoints(&spec(), &facts, 3306).unwrap_err().code, Code::ApiTimedOut);
     }
 
     #[test]
@@ -359,10 +371,10 @@ mod tests {
         for ports in [vec![(3306, None)], vec![], vec![(33060, Some(31000)), (8404, Some(31001))]] {
             let mut facts = facts();
             got(facts.source.service.as_mut().unwrap()).ports = ports;
-            assert_eq!(desired_endpoints(&spec(), &facts).unwrap_err().code, Code::SourceServiceUnusable);
+            assert_eq!(desired_endpoints(&spec(), &facts, 3306).unwrap_err().code, Code::SourceServiceUnusable);
         }
         let mut other = spec();
-        other.port = 3307;
+        sample::replication(&mut other).port = 3307;
         assert_eq!(
             endpoints(&other, &facts()).len(),
             2,
@@ -373,13 +385,15 @@ mod tests {
     #[test]
     fn the_channel_stays_where_it_is_and_else_goes_to_the_first_ready_member() {
         let name = |facts: &Facts| {
-            pick_member(&spec(), facts).map(|member| member.pod.name.clone()).map_err(|problem| problem.code)
+            pick_member(spec().replication().unwrap(), facts)
+                .map(|member| member.pod.name.clone())
+                .map_err(|problem| problem.code)
         };
         assert_eq!(name(&unlinked()), Ok("pxc-0".to_owned()));
         let mut facts = unlinked();
         replicas(&mut facts)[0].pod.ready = false;
         assert_eq!(name(&facts), Ok("pxc-1".to_owned()));
-        replicas(&mut facts)[1].server = Fetched::Failed(Problem::new(Code::AccessDenied, "x"));
+        replicas(&mut facts)[1].server = Some(Fetched::Failed(Problem::new(Code::AccessDenied, "x")));
         assert_eq!(name(&facts), Err(Code::MemberNotReady));
 
         let mut facts = unlinked();
@@ -388,7 +402,7 @@ mod tests {
         assert_eq!(name(&facts), Ok("pxc-1".to_owned()), "also when it is not ready at the moment");
         sample::replica(&mut facts, 0).channels.push(sample::channel());
         assert_eq!(name(&facts), Err(Code::ChannelTwice));
-        facts.replica.members = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
+        facts.client.members = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
         assert_eq!(name(&facts), Err(Code::ApiTimedOut));
     }
 
@@ -410,10 +424,10 @@ mod tests {
                 addresses: vec![("InternalIP".to_owned(), IpAddr::V4(Ipv4Addr::new(10, 0, 0, *number)))],
             };
             facts.source.nodes = Some(Fetched::Got(numbers.iter().map(make).collect()));
-            let once = desired_endpoints(&spec(), &facts).unwrap();
+            let once = desired_endpoints(&spec(), &facts, 3306).unwrap();
             numbers.sort_by_key(|number| u64::from(*number).wrapping_mul(seed | 1));
             facts.source.nodes = Some(Fetched::Got(numbers.iter().map(make).collect()));
-            prop_assert_eq!(&desired_endpoints(&spec(), &facts).unwrap(), &once);
+            prop_assert_eq!(&desired_endpoints(&spec(), &facts, 3306).unwrap(), &once);
             prop_assert!(once.is_sorted() && once.len() == numbers.len().min(ENDPOINT_LIMIT));
             prop_assert_eq!(once[0], endpoint(&format!("10.0.0.{}:31306", numbers.iter().min().unwrap())));
         }
@@ -423,14 +437,14 @@ mod tests {
             let mut facts = unlinked();
             for host in &hosts {
                 let address = vip::derive(&format!("pxc-source.{host}.global")).to_string();
-                got(&mut facts.replica.mesh).entries.push(other_entry("shop", host, &address));
+                got(&mut facts.client.mesh).entries.push(other_entry("shop", host, &address));
             }
-            got(&mut facts.replica.mesh).entries.push(NamedEntry { link: None, ..own_entry() });
+            got(&mut facts.client.mesh).entries.push(NamedEntry { link: None, ..own_entry() });
             let mut link = spec();
             for host in &hosts {
                 link.host = format!("pxc-source.{host}.global");
                 let (chosen, _) = desired_vip(&link, &facts).unwrap();
-                let entries = &got(&mut facts.replica.mesh).entries;
+                let entries = &got(&mut facts.client.mesh).entries;
                 prop_assert!(!entries.iter().any(|entry| entry.addresses.contains(&chosen.to_string())));
             }
         }

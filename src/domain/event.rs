@@ -12,8 +12,8 @@ pub enum Event {
         link: String,
         /// Context, namespace and name of the source.
         source: String,
-        /// Context, namespace and members of the replica.
-        replica: String,
+        /// Context, namespace and pods of the side that uses the name.
+        client: String,
         /// The mesh name with its port.
         host: String,
     },

@@ -11,7 +11,7 @@ use super::{
 /// What all readable members of the source have executed; `None` where none could be read.
 pub fn source_executed(facts: &Facts) -> Option<GtidSet> {
     let members = facts.source.members.got()?;
-    let mut sets = members.iter().filter_map(|member| Some(&member.server.got()?.gtid_executed));
+    let mut sets = members.iter().filter_map(|member| Some(&member.server()?.gtid_executed));
     let first = sets.next()?.clone();
     Some(sets.fold(first, |all, set| all.union(set)))
 }

@@ -8,7 +8,7 @@ use super::{
     diff::diff,
     facts::{ChannelFacts, Facts},
     problem::Problem,
-    spec::LinkSpec,
+    spec::{LinkSpec, ReplicationLink},
 };
 
 /// What a run would do; empty steps are kept, so that the reader sees what stays.
@@ -136,35 +136,38 @@ pub struct MeshPreviews {
     pub destination_rule: Preview,
 }
 
-/// Makes the plan of `setup`: mesh objects, proof of the path, the channel, its threads. The lock is not a step of it.
+/// Makes the plan of `setup`: mesh objects, proof of the path and, where the link carries replication, the channel and its
+/// threads. The lock is not a step of it.
 ///
 /// # Errors
 /// Why no member can carry the channel (see [`desired::pick_member`]).
 pub fn plan(spec: &LinkSpec, facts: &Facts, previews: &MeshPreviews) -> Result<Plan, Problem> {
-    let member = desired::pick_member(spec, facts)?;
-    let pod = &member.pod.name;
-    let name = &spec.replication.channel;
-    let existing = member
-        .server
-        .got()
-        .and_then(|server| server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name)));
-    let channel = channel_action(spec, existing);
-    let start = start_action(existing, &channel);
-    let members = facts.replica.members.got().map_or(&[][..], Vec::as_slice);
+    let members = facts.client.members.got().map_or(&[][..], Vec::as_slice);
     let pods: Vec<&str> = members.iter().map(|member| member.pod.name.as_str()).collect();
-    Ok(Plan {
-        steps: vec![
-            object_step(StepKind::ServiceEntry, "ServiceEntry", &previews.service_entry),
-            object_step(StepKind::DestinationRule, "DestinationRule", &previews.destination_rule),
-            Step {
-                kind: StepKind::Path,
-                target: format!("network path from {}", pods.join(", ")),
-                action: Action::Read,
-            },
-            Step { kind: StepKind::Channel, target: format!("channel {name} on {pod}"), action: channel },
-            Step { kind: StepKind::Start, target: format!("threads of channel {name} on {pod}"), action: start },
-        ],
-    })
+    let mut steps = vec![
+        object_step(StepKind::ServiceEntry, "ServiceEntry", &previews.service_entry),
+        object_step(StepKind::DestinationRule, "DestinationRule", &previews.destination_rule),
+        Step { kind: StepKind::Path, target: format!("network path from {}", pods.join(", ")), action: Action::Read },
+    ];
+    if let Some(link) = spec.replication() {
+        steps.extend(channel_steps(link, facts)?);
+    }
+    Ok(Plan { steps })
+}
+
+fn channel_steps(link: ReplicationLink<'_>, facts: &Facts) -> Result<[Step; 2], Problem> {
+    let member = desired::pick_member(link, facts)?;
+    let pod = &member.pod.name;
+    let name = &link.replication.channel;
+    let existing = member
+        .server()
+        .and_then(|server| server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name)));
+    let channel = channel_action(link, existing);
+    let start = start_action(existing, &channel);
+    Ok([
+        Step { kind: StepKind::Channel, target: format!("channel {name} on {pod}"), action: channel },
+        Step { kind: StepKind::Start, target: format!("threads of channel {name} on {pod}"), action: start },
+    ])
 }
 
 fn object_step(kind: StepKind, object: &str, preview: &Preview) -> Step {
@@ -186,8 +189,8 @@ fn spec_lines(object: &serde_json::Value) -> Vec<String> {
     diff(&nothing, spec).into_iter().map(|change| format!("{}: {}", change.field, change.after)).collect()
 }
 
-fn channel_action(spec: &LinkSpec, existing: Option<&ChannelFacts>) -> Action {
-    let wanted = desired_channel(spec);
+fn channel_action(link: ReplicationLink<'_>, existing: Option<&ChannelFacts>) -> Action {
+    let wanted = desired_channel(link);
     let Some(existing) = existing else {
         let set = options(&wanted).into_iter().filter(|(_, value)| !value.is_empty());
         return Action::Create { with: set.map(|(option, value)| format!("{option}: {value}")).collect() };

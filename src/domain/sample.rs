@@ -5,15 +5,15 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use super::{
     channel::desired_channel,
     facts::{
-        ChannelFacts, ClusterFacts, EnvoyFacts, EnvoyHost, Facts, MemberFacts, MeshFacts, NamedEntry, NodeFacts,
-        ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ReplicaFacts, ServerFacts, ServiceFacts, Sidecar,
+        ChannelFacts, ClientFacts, ClusterFacts, EnvoyFacts, EnvoyHost, Facts, MemberFacts, MeshFacts, NamedEntry,
+        NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServiceFacts, Sidecar,
         SourceFacts, ThreadState,
     },
     gtid::GtidSet,
     problem::Fetched,
     spec::{
-        Account, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicaSpec, ReplicationSpec, SecretRef,
-        SourceLocation, SourceSpec, Tls,
+        Account, ClientSpec, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicationSpec, SecretRef, ServiceSpec,
+        SourceLocation, Tls,
     },
 };
 
@@ -47,33 +47,34 @@ pub(crate) fn spec() -> LinkSpec {
     LinkSpec {
         name: "production".to_owned(),
         host: "pxc-source.production.global".to_owned(),
-        port: 3306,
         vip: None,
-        source: SourceSpec {
-            location: SourceLocation::Kubernetes { cluster: cluster("production"), service: "pxc".to_owned() },
-            account: Some(account("pxc_link")),
-        },
-        replica: ReplicaSpec {
-            cluster: cluster("dr"),
-            selector: "app=pxc".to_owned(),
-            container: "pxc".to_owned(),
-            account: account("pxc_link"),
-        },
-        replication: ReplicationSpec {
+        source: SourceLocation::Kubernetes { cluster: cluster("production"), service: "pxc".to_owned() },
+        client: ClientSpec { cluster: cluster("dr"), selector: "app=pxc".to_owned(), container: "pxc".to_owned() },
+        service: ServiceSpec::Replication(Box::new(ReplicationSpec {
+            port: 3306,
+            source_account: Some(account("pxc_link")),
+            replica_account: account("pxc_link"),
             account: account("repl"),
             channel: "production".to_owned(),
             tls: Tls::VerifyIdentity { ca: "/etc/mysql/tls/ca.crt".to_owned() },
-        },
-        lag: LagThresholds { warning: Duration::from_secs(30), critical: Duration::from_mins(5) },
+            lag: LagThresholds { warning: Duration::from_secs(30), critical: Duration::from_mins(5) },
+        })),
+    }
+}
+
+/// The replication of a link, to be changed.
+pub(crate) fn replication(spec: &mut LinkSpec) -> &mut ReplicationSpec {
+    match &mut spec.service {
+        ServiceSpec::Replication(replication) => replication,
+        ServiceSpec::Ports(ports) => panic!("ports: {ports:?}"),
     }
 }
 
 /// The same link with addresses of the source instead of its cluster.
 pub(crate) fn endpoints_spec() -> LinkSpec {
     let mut spec = spec();
-    spec.source.location =
-        SourceLocation::Endpoints(vec![endpoint("198.18.0.21:31306"), endpoint("198.18.0.11:31306")]);
-    spec.source.account = None;
+    spec.source = SourceLocation::Endpoints(vec![endpoint("198.18.0.21:31306"), endpoint("198.18.0.11:31306")]);
+    replication(&mut spec).source_account = None;
     spec
 }
 
@@ -137,7 +138,7 @@ pub(crate) fn channel() -> ChannelFacts {
     let on = || ThreadState { state: "ON".to_owned(), error: None };
     ChannelFacts {
         name: "production".to_owned(),
-        settings: desired_channel(&spec()),
+        settings: desired_channel(spec().replication().unwrap()),
         receiver: on(),
         applier: on(),
         source_uuid: Some(SOURCE[0].to_owned()),
@@ -154,6 +155,7 @@ pub(crate) fn host(address: &str, total: u64, failed: u64) -> EnvoyHost {
 pub(crate) fn path(member: &str) -> PathFacts {
     PathFacts {
         member: member.to_owned(),
+        port: 3306,
         resolved: Fetched::Got(vec![ip(VIP)]),
         name_table: Fetched::Got(Some(vec![ip(VIP)])),
         envoy: Fetched::Got(EnvoyFacts {
@@ -214,7 +216,7 @@ fn node(name: &str, address: &str) -> NodeFacts {
 /// Two members on each side, linked, running and caught up; the path proven from both members.
 pub(crate) fn facts() -> Facts {
     let sidecar = Sidecar::Present { ready: true };
-    let member = |pod: PodFacts, server: ServerFacts| MemberFacts { pod, server: Fetched::Got(server) };
+    let member = |pod: PodFacts, server: ServerFacts| MemberFacts { pod, server: Some(Fetched::Got(server)) };
     let mut carrier = server(REPLICA[0], 11);
     carrier.channels.push(channel());
     Facts {
@@ -235,7 +237,7 @@ pub(crate) fn facts() -> Facts {
             ]),
             policies: Some(Fetched::Got(Vec::new())),
         },
-        replica: ReplicaFacts {
+        client: ClientFacts {
             cluster: Fetched::Got(cluster("dr", "uid-of-dr")),
             members: Fetched::Got(vec![
                 member(pod("pxc-0", "dr-0", sidecar), carrier),
@@ -252,9 +254,9 @@ pub(crate) fn facts() -> Facts {
 pub(crate) fn unlinked() -> Facts {
     let mut facts = facts();
     facts.paths.clear();
-    facts.replica.mesh = Fetched::Got(MeshFacts { entries: Vec::new() });
+    facts.client.mesh = Fetched::Got(MeshFacts { entries: Vec::new() });
     for one in replicas(&mut facts) {
-        got(&mut one.server).channels.clear();
+        got(one.server.as_mut().unwrap()).channels.clear();
     }
     facts
 }
@@ -272,15 +274,15 @@ pub(crate) fn sources(facts: &mut Facts) -> &mut Vec<MemberFacts> {
 }
 
 pub(crate) fn replicas(facts: &mut Facts) -> &mut Vec<MemberFacts> {
-    got(&mut facts.replica.members)
+    got(&mut facts.client.members)
 }
 
 /// The server of a member of the source, by number.
 pub(crate) fn source(facts: &mut Facts, number: usize) -> &mut ServerFacts {
-    got(&mut sources(facts)[number].server)
+    got(sources(facts)[number].server.as_mut().unwrap())
 }
 
 /// The server of a member of the replica, by number.
 pub(crate) fn replica(facts: &mut Facts, number: usize) -> &mut ServerFacts {
-    got(&mut replicas(facts)[number].server)
+    got(replicas(facts)[number].server.as_mut().unwrap())
 }

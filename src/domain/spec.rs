@@ -9,34 +9,67 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// A link between a remote source and the replica that follows it.
+use super::check::Side;
+
+/// A link: a name in the client's mesh that leads to a Service of another cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkSpec {
     /// The name in `links:`; a DNS label.
     pub name: String,
-    /// The mesh name, `pxc-source.<name>.global` unless given.
+    /// The mesh name; `pxc-source.<name>.global` unless given, for a link that carries replication.
     pub host: String,
-    /// The port at the mesh name; 3306 unless given.
-    pub port: u16,
     /// The virtual address, if the configuration fixes it; in 240.0.0.0/4 and outside 240.240.0.0/16.
     pub vip: Option<Ipv4Addr>,
-    /// Where the data comes from.
-    pub source: SourceSpec,
-    /// Where it goes.
-    pub replica: ReplicaSpec,
-    /// How it gets there.
-    pub replication: ReplicationSpec,
-    /// When lag is a warning and when it is critical.
-    pub lag: LagThresholds,
+    /// Where the name leads to.
+    pub source: SourceLocation,
+    /// Who uses the name.
+    pub client: ClientSpec,
+    /// What travels.
+    pub service: ServiceSpec,
 }
 
-/// The source side.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceSpec {
-    /// How to find it.
-    pub location: SourceLocation,
-    /// The account that reads the source's state; the replication account serves where there is none.
-    pub account: Option<Account>,
+impl LinkSpec {
+    /// The ports at the mesh name, at least one, in the order written.
+    pub fn ports(&self) -> Vec<PortSpec> {
+        match &self.service {
+            ServiceSpec::Replication(replication) => {
+                vec![PortSpec { number: replication.port, name: "tcp-mysql".to_owned(), protocol: Protocol::Tcp }]
+            }
+            ServiceSpec::Ports(ports) => ports.clone(),
+        }
+    }
+
+    /// The link as one that carries replication, if it is one.
+    pub fn replication(&self) -> Option<ReplicationLink<'_>> {
+        match &self.service {
+            ServiceSpec::Replication(replication) => Some(ReplicationLink { link: self, replication }),
+            ServiceSpec::Ports(_) => None,
+        }
+    }
+
+    /// What the side that uses the name is called.
+    pub fn client_side(&self) -> Side {
+        match self.service {
+            ServiceSpec::Replication(_) => Side::Replica,
+            ServiceSpec::Ports(_) => Side::Client,
+        }
+    }
+}
+
+/// A link of which it is known that it carries replication; everything of the link is reached through it.
+#[derive(Debug, Clone, Copy)]
+pub struct ReplicationLink<'a> {
+    link: &'a LinkSpec,
+    /// What the link is as replication.
+    pub replication: &'a ReplicationSpec,
+}
+
+impl std::ops::Deref for ReplicationLink<'_> {
+    type Target = LinkSpec;
+
+    fn deref(&self) -> &LinkSpec {
+        self.link
+    }
 }
 
 /// Exactly one way to find the source.
@@ -46,24 +79,62 @@ pub enum SourceLocation {
     Kubernetes {
         /// Which cluster.
         cluster: ClusterRef,
-        /// The Service that selects the source's members.
+        /// The Service that selects the source's pods.
         service: String,
     },
     /// Addresses only, where the source's API is out of reach.
     Endpoints(Vec<Endpoint>),
 }
 
-/// The replica side.
+/// The pods that use the name: the replica's members, or the clients of another service.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ReplicaSpec {
+pub struct ClientSpec {
     /// Which cluster.
     pub cluster: ClusterRef,
-    /// The label selector of the members' pods.
+    /// The label selector of the pods.
     pub selector: String,
-    /// The application container, the one in which mysqld runs.
+    /// The application container; in the replica's members the one in which mysqld runs.
     pub container: String,
-    /// The account that reads the replica and runs the channel's statements.
-    pub account: Account,
+}
+
+/// What travels over a link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ServiceSpec {
+    /// MySQL replication: the client is a replica.
+    Replication(Box<ReplicationSpec>),
+    /// Any other service, by its ports; at least one.
+    Ports(Vec<PortSpec>),
+}
+
+/// A port at the mesh name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortSpec {
+    /// 1 to 65535, unique in its link.
+    pub number: u16,
+    /// A DNS label, unique in its link; the name of the port in the ServiceEntry.
+    pub name: String,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+/// What a port speaks, as far as the sidecar must know: the protocol field of a ServiceEntry decides, not the port's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    /// Any stream of bytes; the only choice where the server speaks first.
+    Tcp,
+    /// HTTP/1.1, which the sidecar takes apart.
+    Http,
+}
+
+impl fmt::Display for Protocol {
+    /// As Istio writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tcp => "TCP",
+            Self::Http => "HTTP",
+        })
+    }
 }
 
 /// A cluster as a kubeconfig knows it.
@@ -73,7 +144,7 @@ pub struct ClusterRef {
     pub kubeconfig: Option<PathBuf>,
     /// The context; in-cluster or else the current one where there is none.
     pub context: Option<String>,
-    /// The namespace of the members.
+    /// The namespace of the side's pods.
     pub namespace: String,
 }
 
@@ -130,12 +201,20 @@ impl fmt::Display for SecretRef {
 /// How rows travel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplicationSpec {
+    /// The port of MySQL at the mesh name; 3306 unless given.
+    pub port: u16,
+    /// The account that reads the source's state; the channel's account serves where there is none.
+    pub source_account: Option<Account>,
+    /// The account that reads the replica and runs the channel's statements.
+    pub replica_account: Account,
     /// The account the receiver logs in with at the source.
     pub account: Account,
     /// The channel; the link's name unless given. `[A-Za-z0-9_.-]{1,64}`.
     pub channel: String,
     /// How the receiver's connection is encrypted.
     pub tls: Tls,
+    /// When lag is a warning and when it is critical.
+    pub lag: LagThresholds,
 }
 
 /// The channel's TLS; MySQL has no "preferred" mode for a channel.

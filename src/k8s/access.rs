@@ -75,7 +75,7 @@ const REPLICA: &[Rule] = &[
 fn rules(side: Side, namespace: &str, secrets: &[String]) -> Vec<DeniedRule> {
     let table = match side {
         Side::Source => SOURCE,
-        Side::Replica => REPLICA,
+        Side::Replica | Side::Client => REPLICA,
     };
     let rule = |&(verb, group, resource, scope): &Rule| DeniedRule {
         verb: verb.into(),

@@ -61,13 +61,13 @@ pub async fn cluster_facts(
         async {
             match side {
                 Side::Source => Ok(None),
-                Side::Replica => istiod(cluster, deadline).await,
+                Side::Replica | Side::Client => istiod(cluster, deadline).await,
             }
         },
         async {
             match side {
                 Side::Source => Ok(Vec::new()),
-                Side::Replica => ranges(cluster, deadline).await,
+                Side::Replica | Side::Client => ranges(cluster, deadline).await,
             }
         },
     )?;

@@ -1,36 +1,39 @@
 //! The link's mesh objects: the manifests of `manifests/mesh/`, filled in field by field.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
+};
 
 use serde_json::{Value, json};
 
-use crate::{config::manifest, domain::spec::Endpoint, k8s::observe::LINK_LABEL};
-
-/// The port's name in the ServiceEntry; endpoints refer to it.
-const PORT_NAME: &str = "tcp-mysql";
+use crate::{
+    config::manifest,
+    domain::spec::{Endpoint, LinkSpec, PortSpec, ServiceSpec},
+    k8s::observe::LINK_LABEL,
+};
 
 /// What the objects of one link are made from.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameters<'a> {
     /// The link.
-    pub link: &'a str,
-    /// The namespace of the replica's members.
+    pub spec: &'a LinkSpec,
+    /// The namespace of the client's pods.
     pub namespace: &'a str,
-    /// The mesh name.
-    pub host: &'a str,
     /// The virtual address.
     pub vip: Ipv4Addr,
-    /// The port at the mesh name.
-    pub port: u16,
-    /// Where the source is reachable; in any order.
-    pub endpoints: &'a [Endpoint],
+    /// Each port at the mesh name, and where the source is reachable for it, in any order.
+    pub ports: &'a [(PortSpec, Vec<Endpoint>)],
     /// A version of `networking.istio.io` that is served: `v1` or `v1beta1`.
     pub version: &'a str,
 }
 
 /// The name of both objects.
-pub fn name(link: &str) -> String {
-    format!("pxc-source-{link}")
+pub fn name(spec: &LinkSpec) -> String {
+    match spec.service {
+        ServiceSpec::Replication(_) => format!("pxc-source-{}", spec.name),
+        ServiceSpec::Ports(_) => format!("pxc-link-{}", spec.name),
+    }
 }
 
 /// The version to write, out of those that are served: `v1` before any other.
@@ -42,22 +45,28 @@ pub fn version(served: &[String]) -> Option<&str> {
 pub fn service_entry(parameters: &Parameters<'_>) -> Value {
     let mut object = filled(include_str!("../../manifests/mesh/serviceentry.yaml"), parameters);
     let spec = &mut object["spec"];
-    spec["hosts"] = json!([parameters.host]);
+    spec["hosts"] = json!([parameters.spec.host]);
     spec["addresses"] = json!([parameters.vip]);
-    spec["ports"] = json!([{"number": parameters.port, "name": PORT_NAME, "protocol": "TCP"}]);
-    let sorted: BTreeSet<&Endpoint> = parameters.endpoints.iter().collect();
-    spec["endpoints"] = sorted
-        .into_iter()
-        .map(|endpoint| json!({"address": endpoint.address, "ports": {PORT_NAME: endpoint.port}}))
-        .collect();
+    let port = |(port, _): &(PortSpec, _)| json!({"number": port.number, "name": port.name, "protocol": port.protocol});
+    spec["ports"] = parameters.ports.iter().map(port).collect();
+    let mut endpoints: BTreeMap<IpAddr, BTreeMap<&str, u16>> = BTreeMap::new();
+    for (port, reachable) in parameters.ports {
+        for endpoint in reachable {
+            endpoints.entry(endpoint.address).or_default().insert(&port.name, endpoint.port);
+        }
+    }
+    spec["endpoints"] =
+        endpoints.into_iter().map(|(address, ports)| json!({"address": address, "ports": ports})).collect();
     object
 }
 
 /// The DestinationRule: how sidecars connect to the endpoints.
 pub fn destination_rule(parameters: &Parameters<'_>) -> Value {
     let mut object = filled(include_str!("../../manifests/mesh/destinationrule.yaml"), parameters);
-    object["spec"]["host"] = json!(parameters.host);
-    let single = parameters.endpoints.iter().collect::<BTreeSet<_>>().len() < 2;
+    object["spec"]["host"] = json!(parameters.spec.host);
+    let addresses: BTreeSet<IpAddr> =
+        parameters.ports.iter().flat_map(|(_, reachable)| reachable).map(|endpoint| endpoint.address).collect();
+    let single = addresses.len() < 2;
     if single && let Some(policy) = object["spec"]["trafficPolicy"].as_object_mut() {
         policy.remove("outlierDetection");
     }
@@ -67,57 +76,50 @@ pub fn destination_rule(parameters: &Parameters<'_>) -> Value {
 fn filled(text: &str, parameters: &Parameters<'_>) -> Value {
     let mut object = manifest::parse(text);
     object["apiVersion"] = json!(format!("networking.istio.io/{}", parameters.version));
-    object["metadata"]["name"] = json!(name(parameters.link));
+    object["metadata"]["name"] = json!(name(parameters.spec));
     object["metadata"]["namespace"] = json!(parameters.namespace);
-    object["metadata"]["labels"][LINK_LABEL] = json!(parameters.link);
+    object["metadata"]["labels"][LINK_LABEL] = json!(parameters.spec.name);
     object
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::sample;
 
     fn endpoint(text: &str) -> Endpoint {
         let address: std::net::SocketAddr = text.parse().unwrap();
         Endpoint { address: address.ip(), port: address.port() }
     }
 
-    fn parameters(endpoints: &[Endpoint]) -> Parameters<'_> {
-        Parameters {
-            link: "production",
-            namespace: "pxc",
-            host: "pxc-source.production.global",
-            vip: Ipv4Addr::new(240, 0, 0, 7),
-            port: 3306,
-            endpoints,
-            version: "v1",
-        }
+    fn made(endpoints: &[Endpoint], version: &str, object: fn(&Parameters<'_>) -> Value) -> Value {
+        let spec = sample::spec();
+        let ports: Vec<_> = spec.ports().into_iter().map(|port| (port, endpoints.to_vec())).collect();
+        let vip = Ipv4Addr::new(240, 0, 0, 7);
+        object(&Parameters { spec: &spec, namespace: "pxc", vip, ports: &ports, version })
     }
 
     #[test]
     fn one_endpoint_is_never_ejected() {
         let endpoints = [endpoint("198.18.0.11:31306")];
-        insta::assert_json_snapshot!("one_endpoint_entry", service_entry(&parameters(&endpoints)));
-        insta::assert_json_snapshot!("one_endpoint_rule", destination_rule(&parameters(&endpoints)));
+        insta::assert_json_snapshot!("one_endpoint_entry", made(&endpoints, "v1", service_entry));
+        insta::assert_json_snapshot!("one_endpoint_rule", made(&endpoints, "v1", destination_rule));
     }
 
     #[test]
     fn endpoints_are_sorted_and_said_once_whatever_order_they_come_in() {
         let endpoints = ["198.18.0.20:31306", "198.18.0.3:31306", "198.18.0.20:31306"].map(endpoint);
-        let entry = service_entry(&parameters(&endpoints));
+        let entry = made(&endpoints, "v1", service_entry);
         insta::assert_json_snapshot!("two_endpoints_entry", entry["spec"]["endpoints"]);
-        let rule = destination_rule(&parameters(&endpoints));
+        let rule = made(&endpoints, "v1", destination_rule);
         insta::assert_json_snapshot!("two_endpoints_rule", rule["spec"]["trafficPolicy"]["outlierDetection"]);
     }
 
     #[test]
-    fn another_port_and_an_older_mesh_are_written_as_they_are() {
+    fn an_older_mesh_gets_the_version_it_serves() {
         let endpoints = [endpoint("198.18.0.11:31306")];
-        let entry = service_entry(&Parameters { port: 3307, version: "v1beta1", ..parameters(&endpoints) });
-        assert_eq!(
-            (&entry["spec"]["ports"][0]["number"], &entry["apiVersion"]),
-            (&json!(3307), &json!("networking.istio.io/v1beta1"))
-        );
+        let entry = made(&endpoints, "v1beta1", service_entry);
+        assert_eq!(entry["apiVersion"], json!("networking.istio.io/v1beta1"));
         assert_eq!(version(&["v1beta1".into(), "v1".into()]), Some("v1"));
         assert_eq!(version(&["v1beta1".into(), "v1alpha3".into()]), Some("v1beta1"));
         assert_eq!(version(&[]), None);

@@ -81,7 +81,7 @@ pub async fn gather_path(
         }
         _ => None,
     };
-    PathFacts { member: pod.to_owned(), resolved, name_table, envoy, after, probe, direct }
+    PathFacts { member: pod.to_owned(), port, resolved, name_table, envoy, after, probe, direct }
 }
 
 /// No server spoke: the client gave up, or named an error of its own (2000 to 2999), not one of a server.

@@ -134,12 +134,12 @@ fn line(event: &Event, theme: Theme) -> Option<String> {
         Some(format!("{mark}  {}{gap}{}", printable(what), printable(&rest)))
     };
     match event {
-        Event::Target { link, source, replica, host } => Some(format!(
+        Event::Target { link, source, client, host } => Some(format!(
             "link {}: {} {} {} through {}",
             theme.paint(Tone::Strong, printable(link)),
             printable(source),
             theme.sign(Sign::Arrow),
-            printable(replica),
+            printable(client),
             printable(host)
         )),
         Event::Started { what } => {
@@ -188,7 +188,7 @@ mod tests {
             Event::Target {
                 link: "production".into(),
                 source: "production/pxc/pxc".into(),
-                replica: "dr/pxc (pxc-0, pxc-1)".into(),
+                client: "dr/pxc (pxc-0, pxc-1)".into(),
                 host: "pxc-source.production.global:3306".into(),
             },
             Event::Started { what: what() },

@@ -16,11 +16,12 @@ use crate::{
         channel::{can_be_fetched_again, channel_differences, desired_channel},
         check::{Check, Report, Side},
         code::Code,
-        facts::{Facts, ProbeEnd},
+        facts::{Facts, MemberFacts, ProbeEnd},
         hint::Hint,
         judge,
         plan::{Action, Plan, StepKind},
         problem::Problem,
+        spec::ReplicationLink,
     },
     error::Failure,
     k8s::{apply, lease::Held},
@@ -38,25 +39,46 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// All stages. `done` knows at any moment what was written.
     pub(super) async fn stages(&self, made: Made, done: &mut Done) -> Result<Finished, Failure> {
-        let Made { mut facts, plan, vip, objects, member, .. } = made;
+        let Made { mut facts, plan, vip, objects, carrier, .. } = made;
         let session = self.session;
         self.apply_objects(&plan, &objects, done).await?;
         self.prove_path(&mut facts, vip, done).await?;
-        let mut live = self.sides.open_judged(Side::Replica, &member, &facts, session.deadline).await?;
-        self.configure(&mut live, &facts, &plan, &member, done).await?;
-        let agreed = Agreed { start: plan.writes(StepKind::Start), fresh: plan.writes(StepKind::Channel) };
-        start::staged(session, &mut live, &member, &facts, agreed, |thread, verb| {
-            self.may_go_on("before replication was started")?;
-            done.thread(verb, thread, &session.spec.replication.channel, &member);
-            Ok(())
-        })
-        .await?;
-        live.close(session.deadline).await;
-        let (facts, status) = watch::settled(session, self.sides, facts.paths, self.options.until_caught_up).await?;
+        let (facts, status) = match (session.spec.replication(), carrier) {
+            (Some(link), Some(member)) => {
+                self.replicate(link, &member, &facts, &plan, done).await?;
+                let until = self.options.until_caught_up;
+                let (facts, status) = watch::settled(session, link, self.sides, facts.paths, until).await?;
+                (facts, Some(status))
+            }
+            _ => (facts, None),
+        };
         let checks = judge::judge(&session.spec, &facts);
         refuse(&checks)?;
         let report = Report { link: session.spec.name.clone(), at: facts.at, checks, changes: done.changes() };
         Ok(Finished { report, status })
+    }
+
+    /// The channel and its threads, on the member that carries them.
+    async fn replicate(
+        &self,
+        link: ReplicationLink<'_>,
+        member: &str,
+        facts: &Facts,
+        plan: &Plan,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let session = self.session;
+        let mut live = self.sides.open_judged(Side::Replica, member, facts, session.deadline).await?;
+        self.configure(link, &mut live, facts, plan, member, done).await?;
+        let agreed = Agreed { start: plan.writes(StepKind::Start), fresh: plan.writes(StepKind::Channel) };
+        start::staged(session, link, &mut live, member, facts, agreed, |thread, verb| {
+            self.may_go_on("before replication was started")?;
+            done.thread(verb, thread, &link.replication.channel, member);
+            Ok(())
+        })
+        .await?;
+        live.close(session.deadline).await;
+        Ok(())
     }
 
     /// Between steps a signal is heeded and the lock looked at; a step itself is never cut.
@@ -73,7 +95,7 @@ impl Run<'_> {
         objects: &[serde_json::Value; 2],
         done: &mut Done,
     ) -> Result<(), Failure> {
-        let cluster = self.sides.cluster(Side::Replica)?;
+        let cluster = self.sides.client()?;
         for (kind, object) in [StepKind::ServiceEntry, StepKind::DestinationRule].into_iter().zip(objects) {
             let Some(step) = plan.steps.iter().find(|step| step.kind == kind && step.action.writes()) else {
                 continue;
@@ -97,17 +119,22 @@ impl Run<'_> {
         let spec = &self.session.spec;
         let patience = if done.is_empty() { prove::UNCHANGED } else { prove::AFTER_A_CHANGE };
         let members: Vec<String> =
-            facts.replica.members.got().into_iter().flatten().map(|member| member.pod.name.clone()).collect();
+            facts.client.members.got().into_iter().flatten().map(|member| member.pod.name.clone()).collect();
         let proof = async {
             let paths = prove::paths(self.session, self.sides, facts, vip, patience).await;
             let walked = Facts { paths, ..facts.clone() };
-            let checks: Vec<Check> = members.iter().flat_map(|member| judge::path(spec, &walked, member)).collect();
+            let of_member = |member: &String| {
+                let ports = spec.ports().into_iter();
+                ports.flat_map(|port| judge::path(spec, &walked, member, port.number)).collect::<Vec<_>>()
+            };
+            let checks: Vec<Check> = members.iter().flat_map(of_member).collect();
             match judge::blocking(&checks).and_then(Check::problem) {
                 Some(problem) => Err(problem.clone()),
                 None => Ok(walked),
             }
         };
-        let what = format!("path from {} to {}:{}", members.join(", "), spec.host, spec.port);
+        let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
+        let what = format!("path from {} to {}:{}", members.join(", "), spec.host, ports.join(","));
         let proven = self.session.stage(what, answered_by, proof);
         *facts = self.session.interruptible("while the path was proven", proven).await??;
         Ok(())
@@ -115,6 +142,7 @@ impl Run<'_> {
 
     async fn configure(
         &self,
+        link: ReplicationLink<'_>,
         live: &mut Live,
         facts: &Facts,
         plan: &Plan,
@@ -125,9 +153,9 @@ impl Run<'_> {
             return Ok(());
         };
         self.may_go_on("before the channel was configured")?;
-        let (spec, deadline) = (&self.session.spec, self.session.deadline);
-        let name = &spec.replication.channel;
-        let wanted = desired_channel(spec);
+        let deadline = self.session.deadline;
+        let name = &link.replication.channel;
+        let wanted = desired_channel(link);
         let password = self.sides.replication_password()?;
         if !matches!(step.action, Action::Create { .. }) {
             may_drop_relay_logs(facts, name, member)?;
@@ -164,8 +192,8 @@ impl Run<'_> {
 ///
 /// Judged by facts of one moment, in which the source was read after the replica: all that came in by then, it had sent.
 fn may_drop_relay_logs(facts: &Facts, name: &str, member: &str) -> Result<(), Problem> {
-    let members = facts.replica.members.got().into_iter().flatten();
-    let server = members.filter(|candidate| candidate.pod.name == member).find_map(|member| member.server.got());
+    let members = facts.client.members.got().into_iter().flatten();
+    let server = members.filter(|candidate| candidate.pod.name == member).find_map(MemberFacts::server);
     let Some(server) = server else { return Ok(()) };
     let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
     let waiting = channel.map(|channel| channel.received.subtract(&server.gtid_executed)).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::{
     domain::{
         check::Side,
         code::Code,
-        facts::{ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts, ReplicaFacts, ServerFacts, SourceFacts},
+        facts::{ClientFacts, ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts, ServerFacts, SourceFacts},
         hint::Hint,
         problem::{Fetched, Problem},
         spec::{SecretRef, SourceLocation},
@@ -24,25 +24,26 @@ use crate::{
 /// A member whose server was reached, before the server is looked at.
 struct Reached {
     pod: PodFacts,
-    live: Result<Live, Problem>,
+    /// `None` on a link that carries no replication.
+    live: Option<Result<Live, Problem>>,
 }
 
 /// Looks at both sides. Never fails: an unreachable part is a fact, too.
 pub(crate) async fn facts(session: &Session, sides: &Sides) -> Facts {
     let at = Timestamp::now();
-    let (source, replica) = tokio::join!(reach_source(session, sides), reach_replica(session, sides));
+    let (source, client) = tokio::join!(reach_source(session, sides), reach_client(session, sides));
     let (mut source, source_members) = source;
-    let (mut replica, replica_members) = replica;
+    let (mut client, client_members) = client;
     // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look errant.
-    replica.members = look(session, replica_members).await;
+    client.members = look(session, client_members).await;
     source.members = look(session, source_members).await;
-    Facts { at, source, replica, paths: Vec::new() }
+    Facts { at, source, client, paths: Vec::new() }
 }
 
 type Members = Result<Vec<Reached>, Problem>;
 
 async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members) {
-    let SourceLocation::Kubernetes { service: name, .. } = &session.spec.source.location else {
+    let SourceLocation::Kubernetes { service: name, .. } = &session.spec.source else {
         let none = SourceFacts {
             cluster: None,
             service: None,
@@ -96,11 +97,12 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
     (facts, members)
 }
 
-async fn reach_replica(session: &Session, sides: &Sides) -> (ReplicaFacts, Members) {
-    let cluster = match sides.cluster(Side::Replica) {
+async fn reach_client(session: &Session, sides: &Sides) -> (ClientFacts, Members) {
+    let side = session.spec.client_side();
+    let cluster = match sides.client() {
         Ok(cluster) => cluster,
         Err(problem) => {
-            let none = ReplicaFacts {
+            let none = ClientFacts {
                 cluster: Fetched::Failed(problem.clone()),
                 members: Fetched::Failed(problem.clone()),
                 mesh: Fetched::Failed(problem.clone()),
@@ -110,22 +112,25 @@ async fn reach_replica(session: &Session, sides: &Sides) -> (ReplicaFacts, Membe
         }
     };
     let deadline = session.deadline.at_most(SERVER);
-    let secrets = secrets_of(session, Side::Replica);
+    let secrets = secrets_of(session, side);
     let (members, facts, lease) = tokio::join!(
-        members(session, sides, cluster, Side::Replica, &session.spec.replica.selector),
-        observe::cluster_facts(cluster, Side::Replica, &secrets, deadline),
+        members(session, sides, cluster, side, &session.spec.client.selector),
+        observe::cluster_facts(cluster, side, &secrets, deadline),
         lease::facts(cluster, &session.spec.name, deadline),
     );
     let facts: Fetched<ClusterFacts> = facts.into();
     let mesh = mesh(cluster, &facts, deadline).await;
-    let facts = ReplicaFacts { cluster: facts, members: Fetched::Got(Vec::new()), mesh, lease: lease.into() };
+    let facts = ClientFacts { cluster: facts, members: Fetched::Got(Vec::new()), mesh, lease: lease.into() };
     (facts, members)
 }
 
 async fn members(session: &Session, sides: &Sides, cluster: &Cluster, side: Side, selector: &str) -> Members {
     let pods = pods::pods(cluster, selector, session.deadline.at_most(SERVER)).await.map_err(Problem::from)?;
     let reach = |pod: PodFacts| async {
-        let live = sides.open(side, &pod.name, session.deadline).await;
+        let live = match session.spec.replication() {
+            Some(_) => Some(sides.open(side, &pod.name, session.deadline).await),
+            None => None,
+        };
         Reached { pod, live }
     };
     Ok(join_all(pods.into_iter().map(reach)).await)
@@ -133,15 +138,16 @@ async fn members(session: &Session, sides: &Sides, cluster: &Cluster, side: Side
 
 async fn look(session: &Session, members: Members) -> Fetched<Vec<MemberFacts>> {
     let look = |member: Reached| async {
-        let server: Result<ServerFacts, Problem> = match member.live {
-            Ok(mut live) => {
+        let server: Option<Result<ServerFacts, Problem>> = match member.live {
+            Some(Ok(mut live)) => {
                 let server = live.observe(session.deadline).await;
                 live.close(session.deadline).await;
-                server
+                Some(server)
             }
-            Err(problem) => Err(problem),
+            Some(Err(problem)) => Some(Err(problem)),
+            None => None,
         };
-        MemberFacts { pod: member.pod, server: server.into() }
+        MemberFacts { pod: member.pod, server: server.map(Into::into) }
     };
     match members {
         Ok(members) => Fetched::Got(join_all(members.into_iter().map(look)).await),
@@ -149,7 +155,7 @@ async fn look(session: &Session, members: Members) -> Fetched<Vec<MemberFacts>> 
     }
 }
 
-/// The ServiceEntries of the replica's cluster, in the version it serves; none where Istio is not there.
+/// The ServiceEntries of the client's cluster, in the version it serves; none where Istio is not there.
 async fn mesh(cluster: &Cluster, facts: &Fetched<ClusterFacts>, deadline: Deadline) -> Fetched<MeshFacts> {
     match facts {
         Fetched::Failed(problem) => Fetched::Failed(problem.clone()),
@@ -164,10 +170,10 @@ async fn mesh(cluster: &Cluster, facts: &Fetched<ClusterFacts>, deadline: Deadli
 
 /// Secrets that a side's accounts refer to, for the review of permissions.
 fn secrets_of(session: &Session, side: Side) -> Vec<String> {
-    let spec = &session.spec;
+    let Some(link) = session.spec.replication() else { return Vec::new() };
     let accounts = match side {
-        Side::Source => vec![spec.source.account.as_ref()],
-        Side::Replica => vec![Some(&spec.replica.account), Some(&spec.replication.account)],
+        Side::Source => vec![link.replication.source_account.as_ref()],
+        Side::Replica | Side::Client => vec![Some(&link.replication.replica_account), Some(&link.replication.account)],
     };
     let named = accounts.into_iter().flatten().filter_map(|account| match &account.password {
         SecretRef::Secret { name, .. } => Some(name.clone()),
@@ -186,7 +192,7 @@ fn no_selector(session: &Session, name: &str) -> Problem {
 }
 
 fn no_service(session: &Session, name: &str) -> Problem {
-    let SourceLocation::Kubernetes { cluster, .. } = &session.spec.source.location else {
+    let SourceLocation::Kubernetes { cluster, .. } = &session.spec.source else {
         return Problem::new(Code::SourceServiceUnusable, format!("there is no Service `{name}`"));
     };
     let context = cluster.context.as_deref().unwrap_or_default();

@@ -7,7 +7,6 @@ use futures::future::join_all;
 use super::{session::Session, sides::Sides};
 use crate::{
     domain::{
-        check::Side,
         desired,
         facts::{EnvoyHost, Facts, PathFacts, PodFacts, Sidecar},
         problem::{Fetched, Problem},
@@ -39,11 +38,13 @@ pub(super) async fn paths(
     vip: Ipv4Addr,
     patience: Duration,
 ) -> Vec<PathFacts> {
-    let (Some(members), Ok(cluster)) = (facts.replica.members.got(), sides.cluster(Side::Replica)) else {
+    let (Some(members), Ok(cluster), Some(link)) =
+        (facts.client.members.got(), sides.client(), session.spec.replication())
+    else {
         return Vec::new();
     };
     let password = sides.replication_password();
-    let endpoints = desired::desired_endpoints(&session.spec, facts).unwrap_or_default();
+    let endpoints = desired::desired_endpoints(&session.spec, facts, link.replication.port).unwrap_or_default();
     let endpoints = endpoints.as_slice();
     let one = |pod: &PodFacts| {
         let pod = pod.clone();
@@ -51,18 +52,18 @@ pub(super) async fn paths(
         async move {
             let password = match password {
                 Ok(password) => password,
-                Err(problem) => return unasked(&pod, &problem),
+                Err(problem) => return unasked(&pod, link.replication.port, &problem),
             };
             let parameters = PathParameters {
                 host: &session.spec.host,
                 vip,
-                port: session.spec.port,
+                port: link.replication.port,
                 endpoints,
-                login: Login { user: &session.spec.replication.account.user, password },
-                tls: &session.spec.replication.tls,
+                login: Login { user: &link.replication.account.user, password },
+                tls: &link.replication.tls,
             };
             settle(session, cluster, &pod, &parameters, patience).await;
-            let container = &session.spec.replica.container;
+            let container = &session.spec.client.container;
             gather_path(cluster, &pod, container, &parameters, session.deadline.at_most(PROBE)).await
         }
     };
@@ -118,9 +119,10 @@ fn same(hosts: &[EnvoyHost], wanted: &[Endpoint]) -> bool {
     wanted.is_empty() || have == wanted.iter().copied().collect()
 }
 
-fn unasked(pod: &PodFacts, problem: &Problem) -> PathFacts {
+fn unasked(pod: &PodFacts, port: u16, problem: &Problem) -> PathFacts {
     PathFacts {
         member: pod.name.clone(),
+        port,
         resolved: Fetched::Failed(problem.clone()),
         name_table: Fetched::Failed(problem.clone()),
         envoy: Fetched::Failed(problem.clone()),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     domain::{
-        check::{Check, Outcome, Report, Side},
+        check::{Check, Outcome, Report},
         code::Code,
         desired,
         event::Event,
@@ -56,8 +56,8 @@ pub(super) struct Made {
     pub(super) vip: Ipv4Addr,
     /// The ServiceEntry and the DestinationRule as they are to be.
     pub(super) objects: [serde_json::Value; 2],
-    /// The member that carries the channel.
-    pub(super) member: String,
+    /// The member that carries the channel, where the link has one.
+    pub(super) carrier: Option<String>,
     warnings: Vec<Check>,
 }
 
@@ -66,8 +66,8 @@ pub(super) struct Made {
 pub struct Finished {
     /// Every check, and what was written.
     pub report: Report,
-    /// The link as its member has it now.
-    pub status: LinkStatus,
+    /// The link as its member has it now; `None` where it carries no replication.
+    pub status: Option<LinkStatus>,
 }
 
 /// Looks at both sides and makes the plan. Writes nothing.
@@ -75,7 +75,7 @@ pub struct Finished {
 /// # Errors
 /// Everything that stands in the way, judged before anything is written.
 pub async fn plan(session: Session, options: Options) -> Result<Planned, Failure> {
-    if let SourceLocation::Endpoints(_) = session.spec.source.location {
+    if let (SourceLocation::Endpoints(_), Some(_)) = (&session.spec.source, session.spec.replication()) {
         return Err(not_by_endpoints(&session.spec).into());
     }
     let looking = async {
@@ -132,7 +132,7 @@ impl Planned {
             let run = Run { session: &session, sides: &sides, options, lock: None };
             return run.stages(made, &mut done).await;
         }
-        let cluster = self.sides.cluster(Side::Replica)?.clone();
+        let cluster = self.sides.client()?.clone();
         let lock =
             lease::acquire(&cluster, &self.session.spec.name, self.session.deadline).await.map_err(Problem::from)?;
         let end = self.locked(&lock).await;
@@ -176,35 +176,34 @@ impl Planned {
 async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made, Failure> {
     let spec = &session.spec;
     let facts = look(session, sides).await;
-    sides.replication_password()?;
+    if spec.replication().is_some() {
+        sides.replication_password()?;
+    }
     let mut checks = judge::access(spec, &facts);
     checks.extend(judge::mesh_preflight(spec, &facts));
-    checks.extend(judge::prerequisites(spec, &facts));
-    checks.extend(judge::channel_preflight(spec, &facts));
+    if let Some(link) = spec.replication() {
+        checks.extend(judge::prerequisites(link, &facts));
+        checks.extend(judge::channel_preflight(link, &facts));
+    }
     refuse(&checks)?;
-    let cluster = sides.cluster(Side::Replica)?;
+    let cluster = sides.client()?;
     let (vip, _) = desired::desired_vip(spec, &facts)?;
-    let endpoints = desired::desired_endpoints(spec, &facts)?;
-    let served = facts.replica.cluster.got().map_or(&[][..], |cluster| &cluster.istio_versions);
+    let ports = desired::desired_ports(spec, &facts)?;
+    let served = facts.client.cluster.got().map_or(&[][..], |cluster| &cluster.istio_versions);
     let version = objects::version(served).unwrap_or("v1");
-    let parameters = objects::Parameters {
-        link: &spec.name,
-        namespace: cluster.namespace(),
-        host: &spec.host,
-        vip,
-        port: spec.port,
-        endpoints: &endpoints,
-        version,
-    };
+    let parameters = objects::Parameters { spec, namespace: cluster.namespace(), vip, ports: &ports, version };
     let objects = [objects::service_entry(&parameters), objects::destination_rule(&parameters)];
     let (service_entry, destination_rule) = tokio::try_join!(
         preview(cluster, &objects[0], options, session),
         preview(cluster, &objects[1], options, session),
     )?;
     let plan = plan::plan(spec, &facts, &MeshPreviews { service_entry, destination_rule })?;
-    let member = desired::pick_member(spec, &facts)?.pod.name.clone();
+    let carrier = match spec.replication() {
+        Some(link) => Some(desired::pick_member(link, &facts)?.pod.name.clone()),
+        None => None,
+    };
     let warnings = checks.into_iter().filter(|check| matches!(check.outcome, Outcome::Warned(_))).collect();
-    Ok(Made { facts, plan, vip, objects, member, warnings })
+    Ok(Made { facts, plan, vip, objects, carrier, warnings })
 }
 
 /// Facts of both sides. What they mean is judged later; a side of which no member answered is only not called a success.
@@ -213,11 +212,12 @@ async fn look(session: &Session, sides: &Sides) -> Facts {
     session.events.tell(Event::Started { what: what.clone() });
     let facts = gather::facts(session, sides).await;
     let took_seconds = begun.elapsed().as_secs_f64();
-    let (source, replica) = (&facts.source.members, &facts.replica.members);
-    session.events.tell(if let Some(code) = silent(source).or(silent(replica)) {
+    let (source, client) = (&facts.source.members, &facts.client.members);
+    session.events.tell(if let Some(code) = silent(source).or(silent(client)) {
         Event::Failed { what, code, took_seconds }
     } else {
-        let seen = format!("{} of the source, {} of the replica", answering(source), answering(replica));
+        let seen =
+            format!("{} of the source, {} of the {}", answering(source), answering(client), session.spec.client_side());
         Event::Done { what, seen, took_seconds }
     });
     facts
@@ -228,15 +228,20 @@ fn silent(members: &Fetched<Vec<MemberFacts>>) -> Option<Code> {
     match members {
         Fetched::Failed(problem) => Some(problem.code),
         Fetched::Got(members) if members.is_empty() => Some(Code::NoPodMatches),
-        Fetched::Got(members) if members.iter().any(|one| one.server.got().is_some()) => None,
-        Fetched::Got(members) => members.iter().find_map(|one| one.server.failed()).map(|problem| problem.code),
+        Fetched::Got(members) if members.iter().any(answers) => None,
+        Fetched::Got(members) => members.iter().find_map(MemberFacts::unread).map(|problem| problem.code),
     }
+}
+
+/// Its server does or, where nobody asks for one, its pod is ready.
+fn answers(one: &MemberFacts) -> bool {
+    one.server().is_some() || one.server.is_none() && one.pod.ready
 }
 
 fn answering(members: &Fetched<Vec<MemberFacts>>) -> String {
     let members = members.got().map_or(&[][..], Vec::as_slice);
     let plural = if members.len() == 1 { "" } else { "s" };
-    let answering = members.iter().filter(|one| one.server.got().is_some()).count();
+    let answering = members.iter().filter(|one| answers(one)).count();
     format!("{answering} of {} member{plural}", members.len())
 }
 

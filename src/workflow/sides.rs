@@ -12,7 +12,7 @@ use crate::{
         code::Code,
         facts::{Facts, ServerFacts},
         problem::Problem,
-        spec::{Account, ClusterRef, SecretRef, SourceLocation},
+        spec::{Account, ClusterRef, ReplicationSpec, SecretRef, SourceLocation},
     },
     k8s::{
         Cluster,
@@ -36,14 +36,20 @@ const REPLICATION: &str = "the replication account";
 pub(crate) struct Sides {
     /// The source's cluster; `None` where the configuration gives endpoints only.
     pub(super) source: Option<Result<Cluster, Problem>>,
-    /// The replica's cluster.
-    pub(super) replica: Result<Cluster, Problem>,
-    /// The account that reads the source, with its password.
-    source_login: Login,
-    /// The account that reads and configures the replica.
-    replica_login: Login,
-    /// The account the channel logs in with.
-    replication_login: Login,
+    /// The cluster of the pods that use the name.
+    pub(super) client: Result<Cluster, Problem>,
+    /// `None` on a link that carries no replication.
+    logins: Option<Logins>,
+}
+
+/// The three accounts of a link that carries replication.
+struct Logins {
+    /// Reads the source.
+    source: Login,
+    /// Reads and configures the replica.
+    replica: Login,
+    /// The channel logs in with it.
+    replication: Login,
 }
 
 /// An account and its password, or why the password cannot be had.
@@ -73,40 +79,35 @@ impl Live {
 }
 
 impl Sides {
-    /// Connects to both clusters and reads the three passwords, all side by side.
+    /// Connects to both clusters and reads the passwords there are, all side by side.
     pub(crate) async fn connect(session: &Session) -> Self {
         let spec = &session.spec;
-        let source_cluster = match &spec.source.location {
+        let source_cluster = match &spec.source {
             SourceLocation::Kubernetes { cluster, .. } => Some(cluster),
             SourceLocation::Endpoints(_) => None,
         };
-        let (source, replica) = tokio::join!(
+        let (source, client) = tokio::join!(
             async {
                 match source_cluster {
                     Some(cluster) => Some(reach(session, cluster).await),
                     None => None,
                 }
             },
-            reach(session, &spec.replica.cluster),
+            reach(session, &spec.client.cluster),
         );
-        let source_account = spec.source.account.as_ref().unwrap_or(&spec.replication.account);
-        // Without an account of its own the source is read by the replication account, whose secret is on the replica's side.
-        let source_home = if spec.source.account.is_some() { source.as_ref() } else { Some(&replica) };
-        let source_role = if spec.source.account.is_some() { Role::SourceReader } else { Role::Replication };
-        let (source_login, replica_login, replication_login) = tokio::join!(
-            login(session, source_role, source_account, source_home),
-            login(session, Role::ReplicaAdmin, &spec.replica.account, Some(&replica)),
-            login(session, Role::Replication, &spec.replication.account, Some(&replica)),
-        );
-        Self { source, replica, source_login, replica_login, replication_login }
+        let logins = match spec.replication() {
+            Some(link) => Some(Logins::read(session, link.replication, source.as_ref(), &client).await),
+            None => None,
+        };
+        Self { source, client, logins }
     }
 
     /// Whether a cluster was not reached or a password not read, so that trying again may bring it.
     pub(super) fn lack_something(&self) -> bool {
-        let logins = [&self.source_login, &self.replica_login, &self.replication_login];
+        let logins = self.logins.iter().flat_map(|logins| [&logins.source, &logins.replica, &logins.replication]);
         matches!(self.source, Some(Err(_)))
-            || self.replica.is_err()
-            || logins.iter().any(|login| login.password.is_err())
+            || self.client.is_err()
+            || logins.into_iter().any(|login| login.password.is_err())
     }
 
     /// The cluster of a side.
@@ -115,10 +116,24 @@ impl Sides {
     /// Why it was not reached.
     pub(super) fn cluster(&self, side: Side) -> Result<&Cluster, Problem> {
         let reached = match side {
-            Side::Source => self.source.as_ref().unwrap_or(&self.replica),
-            Side::Replica => &self.replica,
+            Side::Source => self.source.as_ref().unwrap_or(&self.client),
+            Side::Replica | Side::Client => &self.client,
         };
         reached.as_ref().map_err(Clone::clone)
+    }
+
+    /// The cluster of the pods that use the name.
+    ///
+    /// # Errors
+    /// Why it was not reached.
+    pub(super) fn client(&self) -> Result<&Cluster, Problem> {
+        self.client.as_ref().map_err(Clone::clone)
+    }
+
+    fn logins(&self) -> Result<&Logins, Problem> {
+        self.logins
+            .as_ref()
+            .ok_or_else(|| Problem::new(Code::Internal, "this link carries no replication: nobody logs in"))
     }
 
     /// The password of the replication account.
@@ -126,7 +141,7 @@ impl Sides {
     /// # Errors
     /// Why it cannot be had, or cannot be used for a channel.
     pub(super) fn replication_password(&self) -> Result<&SecretString, Problem> {
-        let password = self.replication_login.password.as_ref().map_err(Clone::clone)?;
+        let password = self.logins()?.replication.password.as_ref().map_err(Clone::clone)?;
         secret::check(REPLICATION, password, PasswordUse::Channel)?;
         Ok(password)
     }
@@ -145,10 +160,10 @@ impl Sides {
         let live = self.open(side, pod, deadline).await?;
         let members = match side {
             Side::Source => &facts.source.members,
-            Side::Replica => &facts.replica.members,
+            Side::Replica | Side::Client => &facts.client.members,
         };
         let judged = members.got().into_iter().flatten().find(|member| member.pod.name == pod);
-        if let Some(judged) = judged.and_then(|member| member.server.got()) {
+        if let Some(judged) = judged.and_then(|member| member.server()) {
             live.server.must_be(&judged.server_uuid)?;
         }
         Ok(live)
@@ -160,8 +175,8 @@ impl Sides {
     /// The cluster, the password or the server, whichever fails first.
     pub(super) async fn open(&self, side: Side, pod: &str, deadline: Deadline) -> Result<Live, Problem> {
         let login = match side {
-            Side::Source => &self.source_login,
-            Side::Replica => &self.replica_login,
+            Side::Source => &self.logins()?.source,
+            Side::Replica | Side::Client => &self.logins()?.replica,
         };
         let password = login.password.as_ref().map_err(Clone::clone)?;
         let deadline = deadline.at_most(SERVER);
@@ -179,6 +194,27 @@ impl Sides {
                 })
             }
         }
+    }
+}
+
+impl Logins {
+    async fn read(
+        session: &Session,
+        replication: &ReplicationSpec,
+        source: Option<&Result<Cluster, Problem>>,
+        replica: &Result<Cluster, Problem>,
+    ) -> Self {
+        // Without an account of its own the source is read by the replication account, whose secret is on the replica's side.
+        let (role, account, home) = match &replication.source_account {
+            Some(account) => (Role::SourceReader, account, source),
+            None => (Role::Replication, &replication.account, Some(replica)),
+        };
+        let (source, replica, replication) = tokio::join!(
+            login(session, role, account, home),
+            login(session, Role::ReplicaAdmin, &replication.replica_account, Some(replica)),
+            login(session, Role::Replication, &replication.account, Some(replica)),
+        );
+        Self { source, replica, replication }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
         facts::{ChannelFacts, Facts, ThreadError, ThreadState},
         hint::Hint,
         problem::Problem,
+        spec::ReplicationLink,
     },
     error::Failure,
     wait::{Look, poll_until},
@@ -46,17 +47,18 @@ pub(super) struct Agreed {
 /// means, `UnknownSource` (the receiver is stopped again, nothing was applied), `ApplierStopped`.
 pub(super) async fn staged(
     session: &Session,
+    link: ReplicationLink<'_>,
     live: &mut Live,
     member: &str,
     facts: &Facts,
     agreed: Agreed,
     mut note: impl FnMut(&'static str, &'static str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
-    let channel = &session.spec.replication.channel;
-    let before = look(session, live).await?;
+    let channel = &link.replication.channel;
+    let before = look(session, link, live).await?;
     let starts_receiver = before.receiver.is_off();
     if starts_receiver {
-        agreed.to_start(session, member, "receiver")?;
+        agreed.to_start(link, member, "receiver")?;
         if !before.applier.is_off() {
             // Whatever the receiver brings must wait until it is known whom it came from.
             note("applier", "stopped")?;
@@ -69,36 +71,33 @@ pub(super) async fn staged(
         // The server may show the UUID of an earlier attachment until it has asked for the present one.
         let heard_before = if starts_receiver && !agreed.fresh { before.last_heard } else { None };
         let wait = Attachment { must_be_heard: starts_receiver && !agreed.fresh, heard_before };
-        let connecting = connected(session, live, member, wait);
+        let connecting = connected(session, link, live, member, wait);
         session.stage(format!("receiver on {member} connects"), attached_to, connecting).await?;
     }
-    let now = look(session, live).await?;
+    let now = look(session, link, live).await?;
     if starts_receiver {
-        known_source(session, live, member, facts, &now).await?;
+        known_source(session, link, live, member, facts, &now).await?;
     }
     if now.applier.is_off() {
-        agreed.to_start(session, member, "applier")?;
+        agreed.to_start(link, member, "applier")?;
         note("applier", "started")?;
         live.server.start_applier(channel, session.deadline).await.map_err(Problem::from)?;
     }
     Ok(session
-        .stage(format!("applier on {member} runs"), |()| "no error".to_owned(), applying(session, live, member))
+        .stage(format!("applier on {member} runs"), |()| "no error".to_owned(), applying(session, link, live, member))
         .await?)
 }
 
 impl Agreed {
-    fn to_start(self, session: &Session, member: &str, thread: &str) -> Result<(), Problem> {
+    fn to_start(self, link: ReplicationLink<'_>, member: &str, thread: &str) -> Result<(), Problem> {
         if self.start {
             return Ok(());
         }
-        let channel = &session.spec.replication.channel;
+        let channel = &link.replication.channel;
         let message = format!("the {thread} of channel `{channel}` on {member} was stopped after the plan was made");
         Err(Problem::new(Code::NotApproved, message)
             .seen("it was not started again: somebody else works on this channel")
-            .hint(Hint::run(
-                "look at the new plan",
-                ["pxc-link", "setup", "--source", &session.spec.name, "--dry-run"],
-            )))
+            .hint(Hint::run("look at the new plan", ["pxc-link", "setup", "--source", &link.name, "--dry-run"])))
     }
 }
 
@@ -119,8 +118,8 @@ fn attached_to(channel: &ChannelFacts) -> String {
     format!("attached to {}", channel.source_uuid.as_deref().unwrap_or("a server that gave no UUID"))
 }
 
-async fn look(session: &Session, live: &mut Live) -> Result<ChannelFacts, Problem> {
-    let name = &session.spec.replication.channel;
+async fn look(session: &Session, link: ReplicationLink<'_>, live: &mut Live) -> Result<ChannelFacts, Problem> {
+    let name = &link.replication.channel;
     let channels = live.server.channels(session.deadline).await?;
     channels.into_iter().find(|channel| channel.name.eq_ignore_ascii_case(name)).ok_or_else(|| {
         Problem::new(Code::NoChannel, format!("channel `{name}` is gone from the server"))
@@ -132,6 +131,7 @@ async fn look(session: &Session, live: &mut Live) -> Result<ChannelFacts, Proble
 /// error ends the wait.
 async fn connected(
     session: &Session,
+    link: ReplicationLink<'_>,
     live: &mut Live,
     member: &str,
     attachment: Attachment,
@@ -140,7 +140,7 @@ async fn connected(
     let what = format!("the receiver on {member}");
     let cell = tokio::sync::Mutex::new(live);
     let looked = poll_until(&what, session.deadline.at_most(RECEIVER), EVERY, session.waiting(&what), || async {
-        let channel = look(session, &mut **cell.lock().await).await?;
+        let channel = look(session, link, &mut **cell.lock().await).await?;
         if attachment.is_shown_by(&channel) {
             return Ok(Look::Ready(channel));
         }
@@ -151,14 +151,14 @@ async fn connected(
             channel.receiver.is_off() || Cause::of(Some(error.errno), &error.text).receiver_code().is_some()
         };
         match &channel.receiver.error {
-            Some(error) if new(error) && decides(error) => Err(receiver_problem(session, member, &channel.receiver)),
+            Some(error) if new(error) && decides(error) => Err(receiver_problem(link, member, &channel.receiver)),
             Some(error) => Ok(Look::NotYet(format!("{}: {}", channel.receiver.state, error.text))),
             None => Ok(Look::NotYet(format!("{}, no error", channel.receiver.state))),
         }
     });
     looked.await.map_err(|problem| match problem.code {
         Code::TimedOut => {
-            let mut late = receiver_problem(session, member, &ThreadState { state: "CONNECTING".into(), error: None });
+            let mut late = receiver_problem(link, member, &ThreadState { state: "CONNECTING".into(), error: None });
             late.evidence.extend(problem.evidence);
             late
         }
@@ -166,14 +166,14 @@ async fn connected(
     })
 }
 
-fn receiver_problem(session: &Session, member: &str, receiver: &ThreadState) -> Problem {
-    let channel = &session.spec.replication.channel;
+fn receiver_problem(link: ReplicationLink<'_>, member: &str, receiver: &ThreadState) -> Problem {
+    let channel = &link.replication.channel;
     let look_at_the_path =
-        || Hint::run("prove the path again, step by step", ["pxc-link", "verify", "--source", &session.spec.name]);
+        || Hint::run("prove the path again, step by step", ["pxc-link", "verify", "--source", &link.name]);
     match &receiver.error {
         None => Problem::new(
             Code::ReceiverNotConnecting,
-            format!("the receiver of channel `{channel}` on {member} did not connect to {}", session.spec.host),
+            format!("the receiver of channel `{channel}` on {member} did not connect to {}", link.host),
         )
         .seen(format!("state {}, no error", receiver.state))
         .hint(look_at_the_path()),
@@ -190,8 +190,7 @@ fn receiver_problem(session: &Session, member: &str, receiver: &ThreadState) -> 
             )
             .seen(error.text.clone());
             // The receiver's account lives on the source: what mends it is run there.
-            problem
-                .hint(cause.hint("the source", &session.spec.replication.account.user).unwrap_or_else(look_at_the_path))
+            problem.hint(cause.hint("the source", &link.replication.account.user).unwrap_or_else(look_at_the_path))
         }
     }
 }
@@ -199,6 +198,7 @@ fn receiver_problem(session: &Session, member: &str, receiver: &ThreadState) -> 
 /// Design: a wrong server never gets one row applied. Stops the receiver again where it is attached to one.
 async fn known_source(
     session: &Session,
+    link: ReplicationLink<'_>,
     live: &mut Live,
     member: &str,
     facts: &Facts,
@@ -208,17 +208,16 @@ async fn known_source(
     let of = |side: Side| {
         let members = match side {
             Side::Source => &facts.source.members,
-            Side::Replica => &facts.replica.members,
+            Side::Replica | Side::Client => &facts.client.members,
         };
-        let uuids =
-            members.got().into_iter().flatten().filter_map(|member| Some(member.server.got()?.server_uuid.clone()));
+        let uuids = members.got().into_iter().flatten().filter_map(|member| Some(member.server()?.server_uuid.clone()));
         uuids.collect::<Vec<String>>()
     };
     let (sources, replicas) = (of(Side::Source), of(Side::Replica));
     if !replicas.contains(&uuid) && sources.contains(&uuid) {
         return Ok(());
     }
-    live.server.stop_receiver(&session.spec.replication.channel, session.deadline).await?;
+    live.server.stop_receiver(&link.replication.channel, session.deadline).await?;
     let whose =
         if replicas.contains(&uuid) { "a member of the replica itself" } else { "no known member of the source" };
     Err(Problem::new(
@@ -230,11 +229,11 @@ async fn known_source(
     .hint(Hint::run("find out where the name leads", ["pxc-link", "verify", "--source", &session.spec.name])))
 }
 
-async fn applying(session: &Session, live: &mut Live, member: &str) -> Result<(), Problem> {
+async fn applying(session: &Session, link: ReplicationLink<'_>, live: &mut Live, member: &str) -> Result<(), Problem> {
     let what = format!("the applier on {member}");
     let cell = tokio::sync::Mutex::new(live);
     let running = || async {
-        let channel = look(session, &mut **cell.lock().await).await?;
+        let channel = look(session, link, &mut **cell.lock().await).await?;
         if let Some(error) = &channel.applier.error {
             return Err(Problem::new(
                 Code::ApplierStopped,

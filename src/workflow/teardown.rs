@@ -15,10 +15,11 @@ use crate::{
         check::{Change, Report, Side},
         code::Code,
         desired,
-        facts::Facts,
+        facts::{Facts, MemberFacts},
         hint::Hint,
         plan::{Action, Plan, Step, StepKind},
         problem::{Fetched, Problem},
+        spec::ReplicationLink,
     },
     error::Failure,
     k8s::{
@@ -41,7 +42,7 @@ pub struct Planned {
     plan: Plan,
 }
 
-/// Looks at the replica's side and lists what belongs to the link.
+/// Looks at the client's side and lists what belongs to the link.
 ///
 /// # Errors
 /// The replica's cluster or one of its members cannot be read: a channel there could be overlooked.
@@ -56,16 +57,16 @@ pub async fn plan(session: Session) -> Result<Planned, Failure> {
 }
 
 async fn look(session: &Session, sides: &Sides) -> Result<(Facts, Vec<serde_json::Value>), Problem> {
-    let cluster = sides.cluster(Side::Replica)?;
+    let cluster = sides.client()?;
     let facts = gather::facts(session, sides).await;
-    let members = match &facts.replica.members {
+    let members = match &facts.client.members {
         Fetched::Got(members) => members,
         Fetched::Failed(problem) => return Err(problem.clone()),
     };
-    if let Some(problem) = members.iter().find_map(|member| member.server.failed()) {
+    if let Some(problem) = members.iter().find_map(MemberFacts::unread) {
         return Err(problem.clone());
     }
-    let version = match &facts.replica.cluster {
+    let version = match &facts.client.cluster {
         Fetched::Got(cluster) => objects::version(&cluster.istio_versions).map(ToOwned::to_owned),
         Fetched::Failed(problem) => return Err(problem.clone()),
     };
@@ -77,18 +78,20 @@ async fn look(session: &Session, sides: &Sides) -> Result<(Facts, Vec<serde_json
 }
 
 fn steps(session: &Session, facts: &Facts, objects: &[serde_json::Value]) -> Vec<Step> {
-    let name = &session.spec.replication.channel;
-    let channels = desired::carriers(&session.spec, facts).into_iter().map(|member| Step {
-        kind: StepKind::Channel,
-        target: format!("channel {name} on {}", member.pod.name),
-        action: Action::Delete,
+    let channels = session.spec.replication().into_iter().flat_map(|link| {
+        let name = &link.replication.channel;
+        desired::carriers(link, facts).into_iter().map(move |member| Step {
+            kind: StepKind::Channel,
+            target: format!("channel {name} on {}", member.pod.name),
+            action: Action::Delete,
+        })
     });
     let objects = objects.iter().map(|object| {
         let target = apply::title(object);
         let kind = if target.starts_with("ServiceEntry") { StepKind::ServiceEntry } else { StepKind::DestinationRule };
         Step { kind, target, action: Action::Delete }
     });
-    let lease = facts.replica.lease.got().and_then(Option::as_ref).map(|_| Step {
+    let lease = facts.client.lease.got().and_then(Option::as_ref).map(|_| Step {
         kind: StepKind::Lease,
         target: format!("Lease/{}", lease::name(&session.spec.name)),
         action: Action::Delete,
@@ -121,7 +124,7 @@ impl Planned {
     /// What went wrong first, with what was done until then as standing changes.
     pub async fn execute(self) -> Result<Report, Failure> {
         let Self { session, sides, plan: agreed, .. } = self;
-        let cluster = sides.cluster(Side::Replica)?.clone();
+        let cluster = sides.client()?.clone();
         let lock = lease::acquire(&cluster, &session.spec.name, session.deadline).await.map_err(Problem::from)?;
         let mut gone: Vec<Change> = Vec::new();
         let end = locked(&session, &sides, &agreed, &lock, &mut gone).await;
@@ -158,11 +161,13 @@ async fn locked(
         .hint(Hint::run("look at the new plan", ["pxc-link", "teardown", "--source", &session.spec.name])));
     }
     let step = Steps { session, sides, facts: &facts, lock };
-    for member in desired::carriers(&session.spec, &facts) {
-        step.may_go_on()?;
-        step.end_channel(&member.pod.name, gone).await?;
+    if let Some(link) = session.spec.replication() {
+        for member in desired::carriers(link, &facts) {
+            step.may_go_on()?;
+            step.end_channel(link, &member.pod.name, gone).await?;
+        }
     }
-    let cluster = sides.cluster(Side::Replica)?;
+    let cluster = sides.client()?;
     for object in &objects {
         step.may_go_on()?;
         let target = apply::title(object);
@@ -195,16 +200,21 @@ impl Steps<'_> {
     }
 
     /// Stops the receiver, lets the applier finish what was received, then deletes the channel with its relay logs.
-    async fn end_channel(&self, member: &str, gone: &mut Vec<Change>) -> Result<(), Problem> {
+    async fn end_channel(
+        &self,
+        link: ReplicationLink<'_>,
+        member: &str,
+        gone: &mut Vec<Change>,
+    ) -> Result<(), Problem> {
         let session = self.session;
-        let name = &session.spec.replication.channel;
+        let name = &link.replication.channel;
         let target = format!("channel {name} on {member}");
         let mut live = self.sides.open_judged(Side::Replica, member, self.facts, session.deadline).await?;
         let begun = gone.len();
         let work = async {
             gone.push(Change { target: format!("receiver of {target}"), verb: "stopped" });
             live.server.stop_receiver(name, session.deadline).await?;
-            self.drained(&mut live, member).await?;
+            self.drained(link, &mut live, member).await?;
             self.may_go_on()?;
             live.server.stop(name, session.deadline).await?;
             live.server.reset_all(name, session.deadline).await?;
@@ -217,9 +227,9 @@ impl Steps<'_> {
     }
 
     /// Waits until what was received is applied, or is no loss because the source still has it.
-    async fn drained(&self, live: &mut Live, member: &str) -> Result<(), Problem> {
+    async fn drained(&self, link: ReplicationLink<'_>, live: &mut Live, member: &str) -> Result<(), Problem> {
         let session = self.session;
-        let name = &session.spec.replication.channel;
+        let name = &link.replication.channel;
         let what = format!("what {member} received is applied");
         let cell = tokio::sync::Mutex::new(live);
         let look = || async {

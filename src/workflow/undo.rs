@@ -5,11 +5,7 @@ use super::{
     sides::Sides,
 };
 use crate::{
-    domain::{
-        check::{Change, Side},
-        event::Event,
-        problem::Problem,
-    },
+    domain::{check::Change, event::Event, problem::Problem},
     error::Failure,
     k8s::apply,
 };
@@ -67,7 +63,7 @@ impl Done {
             failure.stands = self.changes;
             return;
         }
-        let Ok(cluster) = sides.cluster(Side::Replica) else { return };
+        let Ok(cluster) = sides.client() else { return };
         for (target, object) in self.objects.into_iter().rev() {
             match apply::delete(cluster, &object, cleanup_deadline()).await {
                 // It was tried and never came to be.

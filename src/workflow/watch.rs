@@ -17,6 +17,7 @@ use crate::{
         hint::Hint,
         lag::{self, Mark},
         problem::Problem,
+        spec::ReplicationLink,
         status::{Lag, LinkState, LinkStatus, StatusError},
     },
     error::Failure,
@@ -71,7 +72,8 @@ impl Watch {
 
     fn remember(&mut self, facts: &Facts) {
         let Some(executed) = lag::source_executed(facts) else { return };
-        let Some(at) = carrier(&self.session, facts).map(|(_, server, _)| server.clock) else { return };
+        let Some(link) = self.session.spec.replication() else { return };
+        let Some(at) = carrier(link, facts).map(|(_, server, _)| server.clock) else { return };
         if self.marks.len() == MARKS {
             self.marks.remove(0);
         }
@@ -91,6 +93,7 @@ pub async fn states(sessions: Vec<Session>) -> Vec<Seen> {
 /// `TimedOut` when the deadline comes first.
 pub(super) async fn settled(
     session: &Session,
+    link: ReplicationLink<'_>,
     sides: &Sides,
     paths: Vec<PathFacts>,
     until_caught_up: bool,
@@ -108,7 +111,7 @@ pub(super) async fn settled(
         facts.paths.clone_from(&paths);
         let status = statuses(session, &facts, &marks).into_iter().next();
         let status = status.unwrap_or_else(|| unknown(session, None, LinkState::Unknown));
-        if let (Some(executed), Some((_, server, _))) = (lag::source_executed(&facts), carrier(session, &facts)) {
+        if let (Some(executed), Some((_, server, _))) = (lag::source_executed(&facts), carrier(link, &facts)) {
             marks.push(Mark { at: server.clock, executed });
         }
         let left = status.missing.map(|missing| {
@@ -122,7 +125,7 @@ pub(super) async fn settled(
         let runs = matches!(status.state, LinkState::Replicating | LinkState::CatchingUp);
         let has_all = target
             .as_ref()
-            .zip(carrier(session, &facts))
+            .zip(carrier(link, &facts))
             .is_some_and(|(target, (_, server, _))| target.is_subset_of(&server.gtid_executed));
         let caught_up = runs && has_all;
         let broken = matches!(status.state, LinkState::Broken | LinkState::Stopped | LinkState::NotConfigured);
@@ -171,23 +174,27 @@ fn told(status: &LinkStatus, left: Option<f64>) -> String {
 }
 
 /// The member that carries the channel, with its server and the channel.
-fn carrier<'a>(session: &Session, facts: &'a Facts) -> Option<(&'a MemberFacts, &'a ServerFacts, &'a ChannelFacts)> {
-    let member = desired::carriers(&session.spec, facts).into_iter().next()?;
-    let server = member.server.got()?;
-    let name = &session.spec.replication.channel;
+fn carrier<'a>(
+    link: ReplicationLink<'_>,
+    facts: &'a Facts,
+) -> Option<(&'a MemberFacts, &'a ServerFacts, &'a ChannelFacts)> {
+    let member = desired::carriers(link, facts).into_iter().next()?;
+    let server = member.server()?;
+    let name = &link.replication.channel;
     let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?;
     Some((member, server, channel))
 }
 
 fn statuses(session: &Session, facts: &Facts, marks: &[Mark]) -> Vec<LinkStatus> {
-    let carriers = desired::carriers(&session.spec, facts);
+    let Some(link) = session.spec.replication() else { return vec![unknown(session, None, LinkState::Unknown)] };
+    let carriers = desired::carriers(link, facts);
     if !carriers.is_empty() {
-        return carriers.into_iter().map(|member| of_member(session, facts, member, marks)).collect();
+        return carriers.into_iter().map(|member| of_member(session, link, facts, member, marks)).collect();
     }
-    let unread = match &facts.replica.members {
+    let unread = match &facts.client.members {
         crate::domain::problem::Fetched::Failed(problem) => Some((None, problem)),
         crate::domain::problem::Fetched::Got(members) => {
-            members.iter().find_map(|member| Some((Some(member.pod.name.clone()), member.server.failed()?)))
+            members.iter().find_map(|member| Some((Some(member.pod.name.clone()), member.unread()?)))
         }
     };
     vec![match unread {
@@ -214,18 +221,25 @@ fn unknown(session: &Session, member: Option<String>, state: LinkState) -> LinkS
     }
 }
 
-fn of_member(session: &Session, facts: &Facts, member: &MemberFacts, marks: &[Mark]) -> LinkStatus {
-    let name = &session.spec.replication.channel;
+fn of_member(
+    session: &Session,
+    link: ReplicationLink<'_>,
+    facts: &Facts,
+    member: &MemberFacts,
+    marks: &[Mark],
+) -> LinkStatus {
+    let name = &link.replication.channel;
     let base = unknown(session, Some(member.pod.name.clone()), LinkState::Unknown);
-    let found = member.server.got().and_then(|server| {
+    let found = member.server().and_then(|server| {
         Some((server, server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?))
     });
     let Some((server, channel)) = found else { return base };
     let executed = lag::source_executed(facts);
     let missing = executed.as_ref().map(|source| lag::missing(source, server).count());
-    let source_member = facts.source.members.got().into_iter().flatten().find(|source| {
-        source.server.got().is_some_and(|server| Some(&server.server_uuid) == channel.source_uuid.as_ref())
-    });
+    let source_member =
+        facts.source.members.got().into_iter().flatten().find(|source| {
+            source.server().is_some_and(|server| Some(&server.server_uuid) == channel.source_uuid.as_ref())
+        });
     let stranger = executed.is_some() && channel.source_uuid.is_some() && source_member.is_none();
     let error = channel.receiver.error.as_ref().or(channel.applier.error.as_ref());
     let state = if (channel.receiver.is_off() || channel.applier.is_off()) && error.is_some() || stranger {

@@ -28,11 +28,13 @@ pub struct NamedEntry {
     pub link: Option<String>,
 }
 
-/// The path from one replica member, milestone by milestone.
+/// The path from one of the client's pods to one port of the mesh name, milestone by milestone.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PathFacts {
-    /// The member's pod.
+    /// The pod.
     pub member: String,
+    /// The port at the mesh name.
+    pub port: u16,
     /// What `getent ahostsv4` in the application container answers for the mesh name; empty when it does not resolve.
     pub resolved: Fetched<Vec<IpAddr>>,
     /// What the sidecar's own name table has for the mesh name (`debug/ndsz` of the agent); `None` where it serves no names.

@@ -11,7 +11,7 @@ pub use cluster::{ClusterFacts, DeniedRule, LeaseFacts, NodeFacts, ObjectFacts, 
 pub use mesh::{EnvoyFacts, EnvoyHost, MeshFacts, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd};
 pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ThreadError, ThreadState};
 
-use super::problem::Fetched;
+use super::problem::{Fetched, Problem};
 
 /// What was seen of both sides and of the path between them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -20,9 +20,9 @@ pub struct Facts {
     pub at: Timestamp,
     /// The source's side.
     pub source: SourceFacts,
-    /// The replica's side.
-    pub replica: ReplicaFacts,
-    /// The path from each replica member; empty until the mesh objects are there.
+    /// The side that uses the mesh name: the replica's, or that of another service's clients.
+    pub client: ClientFacts,
+    /// The path from each of the client's pods to each port; empty until the mesh objects are there.
     pub paths: Vec<PathFacts>,
 }
 
@@ -41,9 +41,9 @@ pub struct SourceFacts {
     pub policies: Option<Fetched<Vec<ObjectFacts>>>,
 }
 
-/// The replica's side.
+/// The side that uses the mesh name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ReplicaFacts {
+pub struct ClientFacts {
     /// Its cluster.
     pub cluster: Fetched<ClusterFacts>,
     /// Its members.
@@ -54,11 +54,23 @@ pub struct ReplicaFacts {
     pub lease: Fetched<Option<LeaseFacts>>,
 }
 
-/// One member: its pod and the server in it.
+/// One member of a side: its pod, and the MySQL server in it where the link carries replication.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberFacts {
     /// The pod.
     pub pod: PodFacts,
-    /// The server, as its side's account sees it.
-    pub server: Fetched<ServerFacts>,
+    /// The server, as its side's account sees it; `None` where the link carries no replication.
+    pub server: Option<Fetched<ServerFacts>>,
+}
+
+impl MemberFacts {
+    /// The server, if it was read.
+    pub fn server(&self) -> Option<&ServerFacts> {
+        self.server.as_ref().and_then(Fetched::got)
+    }
+
+    /// Why the server was not read, if it should have been.
+    pub fn unread(&self) -> Option<&Problem> {
+        self.server.as_ref().and_then(Fetched::failed)
+    }
 }

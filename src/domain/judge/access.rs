@@ -12,7 +12,7 @@ use crate::domain::{
     hint::Hint,
     problem::{Fetched, Problem},
     quote,
-    spec::LinkSpec,
+    spec::{LinkSpec, ReplicationLink},
 };
 
 /// The oldest server whose statements this tool writes.
@@ -24,7 +24,9 @@ const FEW_RULES: usize = 3;
 /// Judges what every later stage stands on: clusters, permissions, members, logins, privileges and versions.
 pub fn access(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = Vec::new();
-    for (side, seen) in [(Side::Source, facts.source.cluster.as_ref()), (Side::Replica, Some(&facts.replica.cluster))] {
+    for (side, seen) in
+        [(Side::Source, facts.source.cluster.as_ref()), (spec.client_side(), Some(&facts.client.cluster))]
+    {
         if let Some(seen) = seen {
             let reachable = reachable(side, seen);
             checks.push(permissions(spec, facts, side, seen, &reachable));
@@ -33,9 +35,9 @@ pub fn access(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     }
     checks.sort_by_key(|check| check.id != ids::CLUSTER_REACHABLE);
     if let Some(source) = &facts.source.cluster {
-        checks.push(distinct(source, &facts.replica.cluster, &checks));
+        checks.push(distinct(source, &facts.client.cluster, spec.client_side(), &checks));
     }
-    for side in [Side::Source, Side::Replica] {
+    for side in [Side::Source, spec.client_side()] {
         checks.extend(of_members(spec, facts, side, &checks));
     }
     checks
@@ -52,30 +54,32 @@ fn reachable(side: Side, seen: &Fetched<ClusterFacts>) -> Check {
     }
 }
 
-fn distinct(source: &Fetched<ClusterFacts>, replica: &Fetched<ClusterFacts>, checks: &[Check]) -> Check {
+fn distinct(source: &Fetched<ClusterFacts>, client: &Fetched<ClusterFacts>, side: Side, checks: &[Check]) -> Check {
     let asked = ask(ids::CLUSTER_DISTINCT, Subject::Link);
-    let (Fetched::Got(source), Fetched::Got(replica)) = (source, replica) else {
+    let (Fetched::Got(source), Fetched::Got(client)) = (source, client) else {
         let missing = checks.iter().find(|check| check.id == ids::CLUSTER_REACHABLE && !check.is_good());
         return match missing {
             Some(check) => asked.skipped(check),
             None => asked.passed::<String>([]),
         };
     };
-    if source.uid != replica.uid {
-        return asked.passed([format!("{} is not {}", source.uid, replica.uid)]);
+    if source.uid != client.uid {
+        return asked.passed([format!("{} is not {}", source.uid, client.uid)]);
     }
     let same = format!(
-        "contexts `{}` and `{}` reach the same cluster, so the replica would follow itself",
-        source.context, replica.context
+        "contexts `{}` and `{}` reach the same cluster, so the link would lead back to itself",
+        source.context, client.context
     );
     let hint = Hint::run(
-        "name two different clusters in `source.kubernetes.context` and `replica.kubernetes.context`; these are the contexts there are",
+        format!(
+            "name two different clusters in `source.kubernetes.context` and `{side}.kubernetes.context`; these are the contexts there are"
+        ),
         ["kubectl", "config", "get-contexts"],
     );
     asked.failed(
         Problem::new(Code::SameCluster, same)
             .seen(format!("UID of namespace kube-system in both: {}", source.uid))
-            .seen(format!("source API {}, replica API {}", source.server, replica.server))
+            .seen(format!("source API {}, {side} API {}", source.server, client.server))
             .hint(hint),
     )
 }
@@ -116,7 +120,7 @@ fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> V
     let asked = ask(ids::MEMBERS_FOUND, subject.clone());
     let list = match side {
         Side::Source => &facts.source.members,
-        Side::Replica => &facts.replica.members,
+        Side::Replica | Side::Client => &facts.client.members,
     };
     let unreachable = find(before, ids::CLUSTER_REACHABLE, &subject).filter(|check| !check.is_good());
     match (unreachable, list) {
@@ -142,7 +146,7 @@ fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> V
 
 fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
     let selector = match side {
-        Side::Replica => spec.replica.selector.clone(),
+        Side::Replica | Side::Client => spec.client.selector.clone(),
         Side::Source => {
             let service = facts.source.service.as_ref().and_then(Fetched::got);
             let labels = service.map(|service| service.selector.iter().map(|(key, value)| format!("{key}={value}")));
@@ -154,9 +158,7 @@ fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
     };
     let namespace = kubectl.namespace().to_owned();
     let hint = with(
-        Hint::text(format!(
-            "compare the selector with the labels of the pods that run MySQL in namespace `{namespace}`"
-        )),
+        Hint::text(format!("compare the selector with the labels of the pods in namespace `{namespace}`")),
         [kubectl.line(&["get", "pods", "--show-labels"])],
     );
     asked.failed(
@@ -171,21 +173,22 @@ fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
 
 fn of_member(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Vec<Check> {
     let subject = member(side, one);
+    let mut checks = vec![ready(spec, facts, side, one)];
+    let (Some(link), Some(server)) = (spec.replication(), &one.server) else { return checks };
     let login = ask(ids::SERVER_LOGIN, subject.clone());
-    let login = match &one.server {
+    let login = match server {
         Fetched::Got(server) => login.passed([format!(
             "MySQL {} at {}, server_id {}, server_uuid {}",
             server.version, server.hostname, server.server_id, server.server_uuid
         )]),
         Fetched::Failed(problem) => login.unfetched(problem),
     };
-    let mut checks = vec![ready(spec, facts, side, one)];
     let privileges = ask(ids::SERVER_PRIVILEGES, subject.clone());
     let version = ask(ids::SERVER_VERSION, subject);
-    match &one.server {
+    match server {
         Fetched::Got(server) => {
             let judged =
-                [judge_privileges(spec, side, one, server, privileges), judge_version(side, one, server, version)];
+                [judge_privileges(link, side, one, server, privileges), judge_version(side, one, server, version)];
             checks.push(login);
             checks.extend(judged);
         }
@@ -221,13 +224,22 @@ fn ready(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Check
     if others > 0 { asked.warned(problem) } else { asked.failed(problem) }
 }
 
-fn judge_privileges(spec: &LinkSpec, side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+fn judge_privileges(
+    link: ReplicationLink<'_>,
+    side: Side,
+    one: &MemberFacts,
+    server: &ServerFacts,
+    asked: Asked,
+) -> Check {
     if server.missing_privileges.is_empty() {
         return asked.passed(["every privilege that is needed"]);
     }
     let user = match side {
-        Side::Source => spec.source.account.as_ref().map_or(&spec.replication.account.user, |account| &account.user),
-        Side::Replica => &spec.replica.account.user,
+        Side::Source => {
+            let account = link.replication.source_account.as_ref();
+            &account.unwrap_or(&link.replication.account).user
+        }
+        Side::Replica | Side::Client => &link.replication.replica_account.user,
     };
     let mut problem = Problem::new(
         Code::PrivilegeMissing,

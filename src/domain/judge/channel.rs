@@ -10,12 +10,12 @@ use crate::domain::{
     facts::{ChannelFacts, Facts, MemberFacts, ServerFacts, ThreadError},
     hint::Hint,
     problem::Problem,
-    spec::{LagThresholds, LinkSpec},
+    spec::{LagThresholds, ReplicationLink},
     status::Lag,
 };
 
 /// Judges the link's channel on every member that has it.
-pub fn channel(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub fn channel(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     let unique = unique(spec, facts);
     let carriers = desired::carriers(spec, facts);
     let mut checks = Vec::new();
@@ -39,7 +39,7 @@ pub fn channel(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 
 /// Judges, before anything is written, whether the channel may be made or changed: no second copy of it anywhere, and
 /// none of its name that points elsewhere. Settings that setup will bring in line pass.
-pub fn channel_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub fn channel_preflight(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     let mut unique = unique(spec, facts);
     let carriers = desired::carriers(spec, facts);
     if unique.problem().is_some_and(|problem| problem.code == Code::NoChannel) {
@@ -61,9 +61,9 @@ pub fn channel_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 }
 
 /// Judges how far behind the replica is, against the link's thresholds.
-pub fn lag(spec: &LinkSpec, subject: Subject, lag: Lag) -> Check {
+pub fn lag(spec: ReplicationLink<'_>, subject: Subject, lag: Lag) -> Check {
     let asked = ask(ids::REPLICATION_LAG, subject);
-    let LagThresholds { warning, critical } = spec.lag;
+    let LagThresholds { warning, critical } = spec.replication.lag;
     let high = |bound| {
         Problem::new(Code::LagHigh, format!("the replica is {lag} behind, above {bound:?}"))
             .seen(format!("warning from {warning:?}, critical from {critical:?}"))
@@ -90,8 +90,8 @@ pub fn lag(spec: &LinkSpec, subject: Subject, lag: Lag) -> Check {
     }
 }
 
-fn of_member<'a>(spec: &LinkSpec, one: &'a MemberFacts) -> Option<(&'a ServerFacts, &'a ChannelFacts)> {
-    let server = one.server.got()?;
+fn of_member<'a>(spec: ReplicationLink<'_>, one: &'a MemberFacts) -> Option<(&'a ServerFacts, &'a ChannelFacts)> {
+    let server = one.server()?;
     let name = &spec.replication.channel;
     Some((server, server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?))
 }
@@ -100,13 +100,13 @@ fn threads(channel: &ChannelFacts) -> String {
     format!("receiver {}, applier {}", channel.receiver.state, channel.applier.state)
 }
 
-fn unique(spec: &LinkSpec, facts: &Facts) -> Check {
+fn unique(spec: ReplicationLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::CHANNEL_UNIQUE, Subject::Link);
     let name = &spec.replication.channel;
     let carriers = desired::carriers(spec, facts);
     let mut shown = Vec::new();
     for one in members(facts, Side::Replica) {
-        shown.push(match (of_member(spec, one), one.server.failed()) {
+        shown.push(match (of_member(spec, one), one.unread()) {
             (Some((_, channel)), _) => format!("{}: {}", named(Side::Replica, one), threads(channel)),
             (None, Some(problem)) => format!("{}: not read ({})", named(Side::Replica, one), problem.message),
             (None, None) => format!("{}: no such channel", named(Side::Replica, one)),
@@ -150,7 +150,7 @@ fn unique(spec: &LinkSpec, facts: &Facts) -> Check {
     }
 }
 
-fn settings(spec: &LinkSpec, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+fn settings(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
     let wanted = desired_channel(spec);
     let differences = channel_differences(&channel.settings, &wanted);
     if differences.is_empty() {
@@ -203,7 +203,13 @@ fn error_words(error: &ThreadError) -> String {
     }
 }
 
-fn receiver(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+fn receiver(
+    spec: ReplicationLink<'_>,
+    facts: &Facts,
+    one: &MemberFacts,
+    channel: &ChannelFacts,
+    asked: Asked,
+) -> Check {
     if channel.receiver.is_on() {
         let heard = channel.last_heard.map(|at| format!("last heard of the source at {at}"));
         return asked.passed(std::iter::once("receiver ON".to_owned()).chain(heard));
@@ -269,7 +275,7 @@ fn receiver(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, channel: &Channel
 }
 
 fn attached(
-    spec: &LinkSpec,
+    spec: ReplicationLink<'_>,
     facts: &Facts,
     one: &MemberFacts,
     server: &ServerFacts,
@@ -322,7 +328,7 @@ fn attached(
     }
 }
 
-fn applier(spec: &LinkSpec, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+fn applier(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
     let name = named(Side::Replica, one);
     match &channel.applier.error {
         None if channel.applier.is_on() => asked.passed(["applier ON"]),
@@ -342,7 +348,7 @@ fn applier(spec: &LinkSpec, one: &MemberFacts, channel: &ChannelFacts, asked: As
 }
 
 /// What to do about an applier's error. Never to skip the transaction: what it changed would be missing for good.
-fn applier_hint(spec: &LinkSpec, name: &str, error: &ThreadError) -> Hint {
+fn applier_hint(spec: ReplicationLink<'_>, name: &str, error: &ThreadError) -> Hint {
     let channel = &spec.replication.channel;
     let workers = format!(
         "SELECT worker_id, applying_transaction, last_error_number, last_error_message FROM performance_schema.replication_applier_status_by_worker WHERE channel_name = '{channel}' AND last_error_number <> 0"

@@ -21,11 +21,11 @@ impl Kubectl {
     /// kubectl for a side; `None` where the configuration names no cluster for it.
     pub(super) fn of(spec: &LinkSpec, facts: &Facts, side: Side) -> Option<Self> {
         let (cluster, seen): (&ClusterRef, _) = match side {
-            Side::Source => match &spec.source.location {
+            Side::Source => match &spec.source {
                 SourceLocation::Kubernetes { cluster, .. } => (cluster, facts.source.cluster.as_ref()),
                 SourceLocation::Endpoints(_) => return None,
             },
-            Side::Replica => (&spec.replica.cluster, Some(&facts.replica.cluster)),
+            Side::Replica | Side::Client => (&spec.client.cluster, Some(&facts.client.cluster)),
         };
         let seen = seen.and_then(|cluster| cluster.got()).map(|cluster| cluster.context.clone());
         let context = cluster.context.clone().or(seen).filter(|context| context != "in-cluster");

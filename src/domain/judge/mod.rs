@@ -33,16 +33,18 @@ pub use prerequisites::prerequisites;
 
 /// Judges everything that was seen, in the order of the path.
 ///
-/// The path is judged from every member that was asked, and the channel is always judged: a link without one fails
-/// `channel.unique`. `setup` calls the finer functions stage by stage instead.
+/// The path is judged from every member that was asked, and the channel of a link that carries replication always: without one
+/// it fails `channel.unique`. `setup` calls the finer functions stage by stage instead.
 pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = access(spec, facts);
     checks.extend(mesh_preflight(spec, facts));
     for seen in &facts.paths {
-        checks.extend(path(spec, facts, &seen.member));
+        checks.extend(path(spec, facts, &seen.member, seen.port));
     }
-    checks.extend(prerequisites(spec, facts));
-    checks.extend(channel(spec, facts));
+    if let Some(link) = spec.replication() {
+        checks.extend(prerequisites(link, facts));
+        checks.extend(channel(link, facts));
+    }
     checks.sort_by_key(|check| check.milestone);
     checks
 }
@@ -141,28 +143,28 @@ fn member(side: Side, member: &MemberFacts) -> Subject {
 fn members(facts: &Facts, side: Side) -> &[MemberFacts] {
     let list = match side {
         Side::Source => &facts.source.members,
-        Side::Replica => &facts.replica.members,
+        Side::Replica | Side::Client => &facts.client.members,
     };
     list.got().map_or(&[], Vec::as_slice)
 }
 
 /// The members of a side whose servers could be read.
 fn servers(facts: &Facts, side: Side) -> impl Iterator<Item = (&MemberFacts, &ServerFacts)> {
-    members(facts, side).iter().filter_map(|member| Some((member, member.server.got()?)))
+    members(facts, side).iter().filter_map(|member| Some((member, member.server()?)))
 }
 
 /// The first server of a side that could not be read, and why not; the list of members itself counts too.
 fn unread(facts: &Facts, side: Side) -> Option<&Problem> {
     let list = match side {
         Side::Source => &facts.source.members,
-        Side::Replica => &facts.replica.members,
+        Side::Replica | Side::Client => &facts.client.members,
     };
-    list.failed().or_else(|| members(facts, side).iter().find_map(|member| member.server.failed()))
+    list.failed().or_else(|| members(facts, side).iter().find_map(|member| member.unread()))
 }
 
 /// Whether the configuration gives the source's addresses only, so that its servers cannot be read from here.
 fn source_is_endpoints(spec: &LinkSpec) -> bool {
-    matches!(spec.source.location, SourceLocation::Endpoints(_))
+    matches!(spec.source, SourceLocation::Endpoints(_))
 }
 
 /// The name of a server in hints and evidence, the same as its subject's.

@@ -11,26 +11,27 @@ use crate::domain::{
     gtid::GtidSet,
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::{LinkSpec, Tls},
+    spec::{ReplicationLink, Tls},
 };
 
 /// Binary logs kept for less than a day do not outlast a night's outage. In seconds.
 const SHORT_RETENTION: u64 = 24 * 60 * 60;
 
 /// Judges every server by itself, and every member of the source against the replica.
-pub fn prerequisites(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     let mut checks = Vec::new();
     for side in [Side::Source, Side::Replica] {
         for one in members(facts, side) {
             match &one.server {
-                Fetched::Got(server) => checks.extend(of_server(facts, side, one, server)),
-                Fetched::Failed(problem) => checks.extend(unread_member(side, one, problem)),
+                Some(Fetched::Got(server)) => checks.extend(of_server(facts, side, one, server)),
+                Some(Fetched::Failed(problem)) => checks.extend(unread_member(side, one, problem)),
+                None => {}
             }
         }
     }
     let sources: Vec<_> = members(facts, Side::Source).iter().collect();
     for one in &sources {
-        if let Fetched::Got(server) = &one.server {
+        if let Some(server) = one.server() {
             checks.push(version_order(facts, one, server));
             checks.push(purged(spec, facts, one, server));
         }
@@ -52,8 +53,8 @@ pub fn prerequisites(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     checks
 }
 
-fn out_of_sight(spec: &LinkSpec) -> Problem {
-    let what = if source_is_endpoints(spec) {
+fn out_of_sight(spec: ReplicationLink<'_>) -> Problem {
+    let what = if source_is_endpoints(&spec) {
         "the configuration gives the source's addresses only, so its servers are not read"
     } else {
         "no member of the source was found, so there is no server to read"
@@ -69,7 +70,7 @@ fn unread_member(side: Side, one: &MemberFacts, problem: &Problem) -> Vec<Check>
     let login = ask(ids::SERVER_LOGIN, subject.clone()).unfetched(problem);
     let own: &[CheckId] = match side {
         Side::Source => &[ids::BINLOG_RETENTION, ids::VERSION_ORDER, ids::GTID_PURGED],
-        Side::Replica => &[ids::REPLICA_READ_ONLY, ids::REPLICA_SKIP_START, ids::GTID_ERRANT],
+        Side::Replica | Side::Client => &[ids::REPLICA_READ_ONLY, ids::REPLICA_SKIP_START, ids::GTID_ERRANT],
     };
     BY_SERVER.iter().chain(own).map(|id| ask(*id, subject.clone()).skipped(&login)).collect()
 }
@@ -84,7 +85,7 @@ fn of_server(facts: &Facts, side: Side, one: &MemberFacts, server: &ServerFacts)
     ];
     match side {
         Side::Source => checks.push(retention(side, one, server, asked(ids::BINLOG_RETENTION))),
-        Side::Replica => {
+        Side::Replica | Side::Client => {
             checks.push(read_only(side, one, server, asked(ids::REPLICA_READ_ONLY)));
             checks.push(skip_start(facts, one, server, asked(ids::REPLICA_SKIP_START)));
         }
@@ -133,7 +134,7 @@ fn binlog(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> 
     let name = named(side, one);
     let why = match side {
         Side::Source => "what it does not log, its members' writes included, never reaches the replica",
-        Side::Replica => "the channel works, but this member can pass nothing on",
+        Side::Replica | Side::Client => "the channel works, but this member can pass nothing on",
     };
     let problem = Problem::new(
         Code::PrerequisiteMissing,
@@ -304,7 +305,7 @@ fn version_order(facts: &Facts, one: &MemberFacts, server: &ServerFacts) -> Chec
     }
 }
 
-fn purged(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, source: &ServerFacts) -> Check {
+fn purged(spec: ReplicationLink<'_>, facts: &Facts, one: &MemberFacts, source: &ServerFacts) -> Check {
     let asked = ask(ids::GTID_PURGED, member(Side::Source, one));
     let carrier = desired::pick_member(spec, facts).ok().map(|member| member.pod.name.as_str());
     let mut late = None;
@@ -328,7 +329,7 @@ fn purged(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, source: &ServerFact
 }
 
 fn purged_problem(
-    spec: &LinkSpec,
+    spec: ReplicationLink<'_>,
     one: &MemberFacts,
     source: &ServerFacts,
     replica: &MemberFacts,
@@ -338,7 +339,7 @@ fn purged_problem(
     let (from, to) = (named(Side::Source, one), named(Side::Replica, replica));
     let hint = Hint::text(format!(
         "{to} must be given the data anew, as no log holds it any longer: (1) keep a copy of what only {to} has, (2) on {from} take a physical backup or `mysqlsh` dump with its GTID set, or use CLONE from {}:{} while the path works and both run the same series, (3) load it into {to}; after a logical load give every member of the replica the dump's gtid_purged, (4) run `pxc-link setup --source {}` again",
-        spec.host, spec.port, spec.name
+        spec.host, spec.replication.port, spec.name
     ))
     .sql(&from, "SELECT @@GLOBAL.gtid_purged, @@GLOBAL.gtid_executed")
     .sql(&to, "SELECT @@GLOBAL.gtid_executed");
@@ -352,7 +353,7 @@ fn purged_problem(
     .hint(hint)
 }
 
-fn errant(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, replica: &ServerFacts) -> Check {
+fn errant(spec: ReplicationLink<'_>, facts: &Facts, one: &MemberFacts, replica: &ServerFacts) -> Check {
     let asked = ask(ids::GTID_ERRANT, member(Side::Replica, one));
     let name = named(Side::Replica, one);
     let all =
@@ -442,7 +443,7 @@ fn skip_start(facts: &Facts, one: &MemberFacts, server: &ServerFacts, asked: Ask
 
 /// A channel without TLS works, and must have been asked for in so many words. Nothing was looked at, so nothing is said of
 /// one with TLS here: the probe proves that on the path.
-fn plain(spec: &LinkSpec) -> Option<Check> {
+fn plain(spec: ReplicationLink<'_>) -> Option<Check> {
     (spec.replication.tls == Tls::Disabled).then(|| {
         let problem = Problem::new(Code::PlainChannel, "rows and the login travel between the clusters in plain text")
             .seen("replication.tls.mode: disabled")

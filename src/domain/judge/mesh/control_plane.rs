@@ -5,7 +5,7 @@ use super::super::{
     kubectl::{Kubectl, with},
 };
 use crate::domain::{
-    check::{Check, Side, Subject},
+    check::{Check, Subject},
     code::Code,
     facts::Facts,
     hint::Hint,
@@ -15,10 +15,10 @@ use crate::domain::{
 
 /// Judges whether Istio serves there and whether its istiod is ready.
 pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
-    let subject = Subject::Cluster(Side::Replica);
+    let subject = Subject::Cluster(spec.client_side());
     let installed = ask(ids::MESH_INSTALLED, subject.clone());
     let ready = ask(ids::ISTIOD_READY, subject.clone());
-    let cluster = match &facts.replica.cluster {
+    let cluster = match &facts.client.cluster {
         Fetched::Got(cluster) => cluster,
         Fetched::Failed(problem) => {
             let installed = ask(ids::CLUSTER_REACHABLE, subject.clone()).unfetched(problem);
@@ -26,7 +26,7 @@ pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
             return vec![because(ids::MESH_INSTALLED), because(ids::ISTIOD_READY)];
         }
     };
-    let kubectl = Kubectl::of(spec, facts, Side::Replica);
+    let kubectl = Kubectl::of(spec, facts, spec.client_side());
     let lines = |arguments: &[&[&str]]| -> Vec<_> {
         kubectl.iter().flat_map(|kubectl| arguments.iter().map(|line| kubectl.line_in("istio-system", line))).collect()
     };

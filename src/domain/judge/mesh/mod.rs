@@ -9,20 +9,16 @@ mod sidecar;
 pub(super) use sidecar::sidecar_verdict;
 
 use super::{ask, ids, member, members};
-use crate::domain::{
-    check::{Check, Side},
-    facts::Facts,
-    spec::LinkSpec,
-};
+use crate::domain::{check::Check, facts::Facts, spec::LinkSpec};
 
 /// Judges what must hold before the mesh objects are applied.
 pub fn mesh_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = control_plane::control_plane(spec, facts);
     checks.extend(entrance::entrance(spec, facts));
     checks.extend(names::names(spec, facts));
-    for one in members(facts, Side::Replica) {
+    for one in members(facts, spec.client_side()) {
         let sidecar = sidecar::sidecar(spec, facts, one);
-        let intercepts = ask(ids::SIDECAR_INTERCEPTS, member(Side::Replica, one));
+        let intercepts = ask(ids::SIDECAR_INTERCEPTS, member(spec.client_side(), one));
         checks.push(if sidecar.is_good() {
             sidecar::intercepted(spec, facts, one)
         } else {

@@ -5,7 +5,7 @@ use super::super::{
     kubectl::{Kubectl, with},
 };
 use crate::domain::{
-    check::{Check, Side, Subject},
+    check::{Check, Subject},
     code::Code,
     desired,
     facts::{Facts, MeshFacts, NamedEntry},
@@ -18,12 +18,13 @@ use crate::domain::{
 pub(super) fn names(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let free = ask(ids::VIP_FREE, Subject::Link);
     let host = ask(ids::HOST_FREE, Subject::Link);
-    let mesh = match &facts.replica.mesh {
+    let mesh = match &facts.client.mesh {
         Fetched::Got(mesh) => mesh,
         Fetched::Failed(problem) => {
-            return match &facts.replica.cluster {
+            return match &facts.client.cluster {
                 Fetched::Failed(unreachable) => {
-                    let reachable = ask(ids::CLUSTER_REACHABLE, Subject::Cluster(Side::Replica)).unfetched(unreachable);
+                    let reachable =
+                        ask(ids::CLUSTER_REACHABLE, Subject::Cluster(spec.client_side())).unfetched(unreachable);
                     vec![free.skipped(&reachable), host.skipped(&reachable)]
                 }
                 Fetched::Got(_) => vec![free.unfetched(problem), host.unfetched(problem)],
@@ -78,7 +79,7 @@ fn vip_free(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check {
             entry.hosts.join(", "),
             entry.addresses.join(", ")
         ));
-        let commands = Kubectl::of(spec, facts, Side::Replica)
+        let commands = Kubectl::of(spec, facts, spec.client_side())
             .map(|kubectl| kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]));
         let text = format!("Write a free address into the configuration, for example `vip: {}`", next());
         return asked.failed(problem.hint(with(Hint::text(text), commands)));
@@ -106,7 +107,7 @@ fn same_host<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> Option<(&'a NamedEn
             .filter_map(|other| other.strip_prefix('*'))
             .any(|tail| host.ends_with(&tail.to_ascii_lowercase()))
     };
-    let here = |entry: &&NamedEntry| entry.namespace == spec.replica.cluster.namespace;
+    let here = |entry: &&NamedEntry| entry.namespace == spec.client.cluster.namespace;
     let found = |wanted: &dyn Fn(&&NamedEntry) -> bool| others(spec, mesh).find(|entry| wanted(entry));
     found(&|entry| exact(entry) && here(entry))
         .map(|entry| (entry, true))
@@ -123,7 +124,7 @@ fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -
     } else {
         format!(
             "ServiceEntry `{place}` covers `{}` too; the link's own entry comes first for members in namespace `{}`",
-            spec.host, spec.replica.cluster.namespace
+            spec.host, spec.client.cluster.namespace
         )
     };
     let made =
@@ -133,7 +134,7 @@ fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -
         entry.hosts.join(", "),
         entry.addresses.join(", ")
     ));
-    let commands = Kubectl::of(spec, facts, Side::Replica).into_iter().flat_map(|kubectl| {
+    let commands = Kubectl::of(spec, facts, spec.client_side()).into_iter().flat_map(|kubectl| {
         let show = kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]);
         let delete = fatal.then(|| kubectl.line_in(&entry.namespace, &["delete", "serviceentry", &entry.name]));
         std::iter::once(show).chain(delete)

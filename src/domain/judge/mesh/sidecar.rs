@@ -8,7 +8,7 @@ use super::super::{
     member,
 };
 use crate::domain::{
-    check::{Check, Side},
+    check::Check,
     code::Code,
     desired,
     facts::{Facts, MemberFacts, Sidecar},
@@ -22,8 +22,8 @@ const INJECT: &str = "sidecar.istio.io/inject";
 
 /// Judges a member's sidecar.
 pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
-    let asked = ask(ids::SIDECAR_PRESENT, member(Side::Replica, one));
-    let kubectl = Kubectl::of(spec, facts, Side::Replica);
+    let asked = ask(ids::SIDECAR_PRESENT, member(spec.client_side(), one));
+    let kubectl = Kubectl::of(spec, facts, spec.client_side());
     match one.pod.sidecar {
         Sidecar::Present { ready: true } => {
             let capture = if one.pod.dns_capture == Some(true) { "on" } else { "off" };
@@ -76,15 +76,16 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
     const EXCLUDE_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
     const EXCLUDE_RANGES: &str = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
     const INCLUDE_RANGES: &str = "traffic.sidecar.istio.io/includeOutboundIPRanges";
-    let asked = ask(ids::SIDECAR_INTERCEPTS, member(Side::Replica, one));
+    let asked = ask(ids::SIDECAR_INTERCEPTS, member(spec.client_side(), one));
     let vip = desired::desired_vip(spec, facts).ok().map(|(vip, _)| vip);
     let items = |key: &str| one.pod.annotations.get(key).map(|list| list.split(',').map(str::trim).collect::<Vec<_>>());
     let holds = |ranges: &[&str]| {
         vip.is_some_and(|vip| ranges.iter().any(|range| *range == "*" || desired::contains(range, vip)))
     };
-    let port = spec.port.to_string();
-    let blame = if items(EXCLUDE_PORTS).is_some_and(|ports| ports.contains(&port.as_str())) {
-        let kept: Vec<_> = items(EXCLUDE_PORTS).unwrap_or_default().into_iter().filter(|item| *item != port).collect();
+    let ours: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
+    let is_ours = |item: &&str| ours.iter().any(|port| port == item);
+    let blame = if items(EXCLUDE_PORTS).is_some_and(|ports| ports.iter().any(is_ours)) {
+        let kept: Vec<_> = items(EXCLUDE_PORTS).unwrap_or_default().into_iter().filter(|item| !is_ours(item)).collect();
         Some((EXCLUDE_PORTS, kept.join(",")))
     } else if items(EXCLUDE_RANGES).is_some_and(|ranges| holds(&ranges)) {
         let outside = |range: &&str| vip.is_none_or(|vip| *range != "*" && !desired::contains(range, vip));
@@ -97,7 +98,7 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
     };
     let Some((key, better)) = blame else { return asked.passed(["no annotation excludes it"]) };
     let value = one.pod.annotations.get(key).cloned().unwrap_or_default();
-    let command = Kubectl::of(spec, facts, Side::Replica).map_or_else(Vec::new, |kubectl| {
+    let command = Kubectl::of(spec, facts, spec.client_side()).map_or_else(Vec::new, |kubectl| {
         annotate(&kubectl, one, key, Some(better.as_str()).filter(|better| !better.is_empty()))
     });
     asked.failed(
@@ -116,7 +117,7 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
 /// The verdict on a member's sidecar, for the stages that stand on it.
 pub(in super::super) fn sidecar_verdict(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Option<Check> {
     let checks = [sidecar(spec, facts, one), intercepted(spec, facts, one)];
-    let subject = member(Side::Replica, one);
+    let subject = member(spec.client_side(), one);
     [ids::SIDECAR_PRESENT, ids::SIDECAR_INTERCEPTS]
         .into_iter()
         .find_map(|id| find(&checks, id, &subject).filter(|check| !check.is_good()).cloned())

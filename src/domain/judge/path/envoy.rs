@@ -14,7 +14,7 @@ use crate::domain::{
 
 impl Road<'_> {
     fn envoy_cluster(&self) -> String {
-        format!("outbound|{}||{}", self.spec.port, self.spec.host)
+        format!("outbound|{}||{}", self.seen.port, self.spec.host)
     }
 
     pub(super) fn listener(&self) -> Check {
@@ -25,7 +25,7 @@ impl Road<'_> {
         };
         let vip =
             desired::desired_vip(self.spec, self.facts).map_or_else(|_| "VIP".to_owned(), |(vip, _)| vip.to_string());
-        let listener = format!("{vip}_{}", self.spec.port);
+        let listener = format!("{vip}_{}", self.seen.port);
         let wanted = self.envoy_cluster();
         let pod = &self.seen.member;
         match (&envoy.listener_cluster, &envoy.listener_error) {
@@ -99,7 +99,7 @@ impl Road<'_> {
                 )),
             );
         }
-        match desired::desired_endpoints(self.spec, self.facts) {
+        match desired::desired_endpoints(self.spec, self.facts, self.seen.port) {
             Err(problem) => asked.unknown(
                 Problem::new(
                     problem.code,

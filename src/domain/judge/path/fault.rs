@@ -18,7 +18,7 @@ use crate::domain::{
     facts::{MemberFacts, ObjectFacts, ProbeAnswer, ProbeEnd, Sidecar},
     hint::{Hint, Remedy},
     problem::{Fetched, Problem},
-    spec::{SourceLocation, Tls},
+    spec::{ReplicationLink, SourceLocation, Tls},
 };
 
 fn with_evidence(road: &Road<'_>, answer: &ProbeAnswer, code: Code, message: String) -> Problem {
@@ -42,7 +42,7 @@ fn target(road: &Road<'_>) -> String {
 
 /// Where the source is looked at from its own side.
 fn look_at_service(road: &Road<'_>) -> Vec<Remedy> {
-    let SourceLocation::Kubernetes { service, .. } = &road.spec.source.location else { return Vec::new() };
+    let SourceLocation::Kubernetes { service, .. } = &road.spec.source else { return Vec::new() };
     let Some(kubectl) = source(road) else { return Vec::new() };
     vec![
         kubectl.line(&["get", "service", service, "-o", "wide"]),
@@ -78,9 +78,7 @@ pub(super) fn silent(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     };
     let mut commands: Vec<Remedy> =
         source(road).map(|kubectl| kubectl.line_bare(&["get", "nodes", "-o", "wide"])).into_iter().collect();
-    commands.extend(
-        Kubectl::of(road.spec, road.facts, Side::Replica).map(|kubectl| kubectl.line(&["get", "networkpolicies"])),
-    );
+    commands.extend(road.kubectl().map(|kubectl| kubectl.line(&["get", "networkpolicies"])));
     with_evidence(road, answer, Code::EndpointSilent, what).hint(with(Hint::text(text), commands))
 }
 
@@ -90,8 +88,7 @@ pub(super) fn not_dialled(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     let what = format!(
         "the client in `{pod}` failed, and the sidecar dialled no endpoint meanwhile: the connection passed it by"
     );
-    let commands = Kubectl::of(road.spec, road.facts, Side::Replica)
-        .map(|kubectl| kubectl.line(&["get", "pod", pod, "-o", "yaml"]));
+    let commands = road.kubectl().map(|kubectl| kubectl.line(&["get", "pod", pod, "-o", "yaml"]));
     with_evidence(road, answer, Code::NotIntercepted, what).hint(with(
         Hint::text("look for `traffic.sidecar.istio.io/…` annotations, `hostNetwork: true` or a process that runs as user 1337: each keeps traffic from the sidecar"),
         commands,
@@ -139,11 +136,11 @@ fn guards<'a>(road: &Road<'a>) -> Vec<Guard<'a>> {
 /// The port that mysqld listens on in the source's pods. The Service's own number stands for it.
 fn source_port(road: &Road<'_>) -> u16 {
     let service = road.facts.source.service.as_ref().and_then(Fetched::got);
-    service.and_then(|service| desired::service_port(road.spec, service)).map_or(road.spec.port, |(port, _)| port)
+    service.and_then(|service| desired::service_port(road.seen.port, service)).map_or(road.seen.port, |(port, _)| port)
 }
 
 fn source_namespace<'a>(road: &Road<'a>) -> &'a str {
-    match &road.spec.source.location {
+    match &road.spec.source {
         SourceLocation::Kubernetes { cluster, .. } => &cluster.namespace,
         SourceLocation::Endpoints(_) => "",
     }
@@ -291,15 +288,21 @@ pub(super) fn itself(road: &Road<'_>, seen: &str) -> Problem {
     .seen(format!("endpoints: {}", target(road)))
     .hint(with(
         Hint::text("correct `source.endpoints` or the source's context, so that the endpoints are the source's, and run setup again; nothing was replicated"),
-        Kubectl::of(road.spec, road.facts, Side::Replica)
+        road.kubectl()
             .into_iter()
             .flat_map(|kubectl| [kubectl.line(&["get", "serviceentry", "-o", "yaml"]), kubectl.line_bare(&["get", "nodes", "-o", "wide"])]),
     ))
 }
 
 /// The greeting came and the login failed.
-pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, text: &str) -> Problem {
-    let account = &road.spec.replication.account;
+pub(super) fn login(
+    road: &Road<'_>,
+    link: ReplicationLink<'_>,
+    answer: &ProbeAnswer,
+    errno: Option<u16>,
+    text: &str,
+) -> Problem {
+    let account = &link.replication.account;
     let host = &road.spec.host;
     let denying = denying(road);
     let visible = road.facts.source.members.got().is_some_and(|members| !members.is_empty());
@@ -337,15 +340,15 @@ pub(super) fn login(road: &Road<'_>, answer: &ProbeAnswer, errno: Option<u16>, t
             Hint::text("set `replication.tls.mode: verify-identity`; without TLS the channel gets GET_SOURCE_PUBLIC_KEY=1 by this tool"),
         ),
         Code::CaFileMissing => (
-            format!("the CA file `{}` cannot be used in `{}`", road.spec.replication.tls.ca().unwrap_or("(none)"), road.seen.member),
+            format!("the CA file `{}` cannot be used in `{}`", link.replication.tls.ca().unwrap_or("(none)"), road.seen.member),
             with(
                 Hint::text("the path is one in the member's container, where mysqld reads it: mount it there or correct `replication.tls.ca`"),
-                Kubectl::of(road.spec, road.facts, Side::Replica).zip(road.spec.replication.tls.ca()).map(|(kubectl, ca)| {
-                    kubectl.line(&["exec", &road.seen.member, "-c", &road.spec.replica.container, "--", "ls", "-l", ca])
+                road.kubectl().zip(link.replication.tls.ca()).map(|(kubectl, ca)| {
+                    kubectl.line(&["exec", &road.seen.member, "-c", &road.spec.client.container, "--", "ls", "-l", ca])
                 }),
             ),
         ),
-        Code::TlsVerification => (tls_words(road), tls_hint(road)),
+        Code::TlsVerification => (tls_words(road, link), tls_hint(road, link)),
         Code::PathBroken => (
             format!("the login through `{host}` was cut off in a way not known here"),
             with(Hint::text("the source's error log says whether mysqld saw the login"), look_at_service(road)),
@@ -366,8 +369,8 @@ fn straight_to<'a>(road: &Road<'a>) -> Option<&'a str> {
     }
 }
 
-fn tls_words(road: &Road<'_>) -> String {
-    match &road.spec.replication.tls {
+fn tls_words(road: &Road<'_>, link: ReplicationLink<'_>) -> String {
+    match &link.replication.tls {
         Tls::VerifyIdentity { .. } => {
             format!("the source's certificate does not come from the CA or does not name `{}`", road.spec.host)
         }
@@ -376,10 +379,10 @@ fn tls_words(road: &Road<'_>) -> String {
     }
 }
 
-fn tls_hint(road: &Road<'_>) -> Hint {
+fn tls_hint(road: &Road<'_>, link: ReplicationLink<'_>) -> Hint {
     let hint = Hint::text(format!(
         "the certificate must be signed by the CA in `{}`, be valid now, and have `{}` among its subject alternative names; reissue it, or correct the CA file",
-        road.spec.replication.tls.ca().unwrap_or("(no CA)"),
+        link.replication.tls.ca().unwrap_or("(no CA)"),
         road.spec.host
     ));
     let server = servers(road.facts, Side::Source).next().map(|(one, _)| named(Side::Source, one));

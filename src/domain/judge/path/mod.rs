@@ -10,21 +10,21 @@ mod probe;
 
 use super::{Asked, ask, find, ids, kubectl::Kubectl, members, mesh};
 use crate::domain::{
-    check::{Check, CheckId, Side, Subject},
+    check::{Check, CheckId, Subject},
     code::Code,
     facts::{EnvoyHost, Facts, MemberFacts, PathFacts},
     problem::Problem,
     spec::LinkSpec,
 };
 
-/// Judges the path from one replica member, named by its pod.
+/// Judges the path from one of the client's pods, named, to one port of the mesh name.
 ///
 /// The checks are `name.resolves`, `name.table`, `envoy.listener`, `envoy.endpoints`, `endpoint.accepts`,
 /// `greeting.arrives`, `path.query` and `path.server`, all of them, whatever fails.
-pub fn path(spec: &LinkSpec, facts: &Facts, member: &str) -> Vec<Check> {
-    let subject = Subject::Member(Side::Replica, member.to_owned());
-    let one = members(facts, Side::Replica).iter().find(|one| one.pod.name == member);
-    let Some(seen) = facts.paths.iter().find(|seen| seen.member == member) else {
+pub fn path(spec: &LinkSpec, facts: &Facts, member: &str, port: u16) -> Vec<Check> {
+    let subject = Subject::Member(spec.client_side(), member.to_owned());
+    let one = members(facts, spec.client_side()).iter().find(|one| one.pod.name == member);
+    let Some(seen) = facts.paths.iter().find(|seen| seen.member == member && seen.port == port) else {
         let problem = Problem::new(Code::NoProbe, format!("the path from `{member}` was not tried"));
         let first = ask(ids::NAME_RESOLVES, subject.clone()).unknown(problem);
         return rest_skipped(vec![first]);
@@ -38,7 +38,10 @@ pub fn path(spec: &LinkSpec, facts: &Facts, member: &str) -> Vec<Check> {
     checks.push(road.table(&checks[0]));
     checks.push(road.listener());
     checks.push(road.endpoints(&checks));
-    road.probe(&mut checks);
+    match spec.replication() {
+        Some(link) => road.probe(link, &mut checks),
+        None => road.unproven(&mut checks),
+    }
     checks
 }
 
@@ -78,7 +81,7 @@ impl Road<'_> {
     }
 
     fn kubectl(&self) -> Option<Kubectl> {
-        Kubectl::of(self.spec, self.facts, Side::Replica)
+        Kubectl::of(self.spec, self.facts, self.spec.client_side())
     }
 }
 

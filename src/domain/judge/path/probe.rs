@@ -13,6 +13,7 @@ use crate::domain::{
     facts::{EnvoyFacts, EnvoyHost, ProbeAnswer, ProbeEnd},
     hint::Hint,
     problem::{Fetched, Problem},
+    spec::ReplicationLink,
 };
 
 /// A refusal travels at network speed; what takes longer waited for something. In milliseconds.
@@ -35,7 +36,7 @@ enum Reach {
 
 impl Road<'_> {
     /// The checks that need an answer of the probe.
-    pub(super) fn probe(&self, checks: &mut Vec<Check>) {
+    pub(super) fn probe(&self, link: ReplicationLink<'_>, checks: &mut Vec<Check>) {
         let blocked = checks.iter().find(|check| matches!(check.outcome, Outcome::Failed(_))).cloned();
         let answer = match &self.seen.probe {
             Fetched::Got(answer) => answer,
@@ -50,7 +51,7 @@ impl Road<'_> {
             ProbeEnd::NoClient => {
                 let problem = Problem::new(
                     Code::NoProbe,
-                    format!("container `{}` of `{}` has no mysql client, so the path cannot be proven", self.spec.replica.container, self.seen.member),
+                    format!("container `{}` of `{}` has no mysql client, so the path cannot be proven", self.spec.client.container, self.seen.member),
                 )
                 .seen(format!("probe: {}", answer.by))
                 .hint(Hint::text("use an image with the `mysql` client, or name the container that has it as `replica.kubernetes.container`"));
@@ -65,9 +66,18 @@ impl Road<'_> {
         }
         let accepts = self.accepts(answer);
         let greeting = self.greeting(answer, &accepts);
-        let query = self.query(answer, &greeting);
+        let query = self.query(link, answer, &greeting);
         let server = self.server(answer, &query);
         checks.extend([accepts, greeting, query, server]);
+    }
+
+    /// The checks that need an answer of the probe, on a link of which this version cannot judge one.
+    pub(super) fn unproven(&self, checks: &mut Vec<Check>) {
+        let blocked = checks.iter().find(|check| matches!(check.outcome, Outcome::Failed(_))).cloned();
+        let message = format!("an answer of `{}:{}` cannot be judged yet", self.spec.host, self.seen.port);
+        let cause =
+            blocked.unwrap_or_else(|| self.ask(ids::PATH_QUERY).unknown(Problem::new(Code::NotSupportedYet, message)));
+        self.skip_to(checks, &cause);
     }
 
     /// Skips what the probe would have shown; a cause that is one of them stands in its own place.
@@ -185,7 +195,7 @@ impl Road<'_> {
         }
     }
 
-    fn query(&self, answer: &ProbeAnswer, greeting: &Check) -> Check {
+    fn query(&self, link: ReplicationLink<'_>, answer: &ProbeAnswer, greeting: &Check) -> Check {
         let asked = self.ask(ids::PATH_QUERY);
         if !greeting.is_good() {
             return asked.skipped(greeting);
@@ -194,7 +204,7 @@ impl Road<'_> {
             ProbeEnd::Answered { hostname, seen_as, .. } => {
                 asked.passed([format!("{} answered, {hostname} sees {seen_as}", answer.by)])
             }
-            ProbeEnd::Error { errno, text } => asked.failed(fault::login(self, answer, *errno, text)),
+            ProbeEnd::Error { errno, text } => asked.failed(fault::login(self, link, answer, *errno, text)),
             ProbeEnd::TimedOut | ProbeEnd::NoClient => asked.failed(fault::closed(self, answer)),
         }
     }
@@ -242,14 +252,14 @@ impl Road<'_> {
 
     /// The replica's own pod or node that an endpoint leads to, if one does.
     pub(super) fn own_endpoint(&self) -> Option<String> {
+        let side = self.spec.client_side();
         let hosts = self.seen.envoy.got().and_then(|envoy: &EnvoyFacts| envoy.hosts.as_ref())?;
         hosts.iter().find_map(|host| {
             let address = Some(host.endpoint.address);
-            let one = members(self.facts, Side::Replica)
-                .iter()
-                .find(|one| one.pod.ip == address || one.pod.host_ip == address)?;
+            let one =
+                members(self.facts, side).iter().find(|one| one.pod.ip == address || one.pod.host_ip == address)?;
             let what = if one.pod.ip == address { "the address" } else { "the node" };
-            Some(format!("endpoint {} is {what} of {}", host.endpoint, named(Side::Replica, one)))
+            Some(format!("endpoint {} is {what} of {}", host.endpoint, named(side, one)))
         })
     }
 }

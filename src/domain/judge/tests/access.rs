@@ -18,14 +18,14 @@ fn an_api_that_refuses_failed_and_one_that_is_silent_is_unknown() {
         (Code::ApiUnreachable, "unknown"),
         (Code::ApiTimedOut, "unknown"),
     ] {
-        broken(ids::CLUSTER_REACHABLE, &subject, (word, code), |_, facts| facts.replica.cluster = unread(code));
+        broken(ids::CLUSTER_REACHABLE, &subject, (word, code), |_, facts| facts.client.cluster = unread(code));
     }
 }
 
 #[test]
 fn the_same_cluster_twice_is_refused() {
     let check = broken(ids::CLUSTER_DISTINCT, &Subject::Link, ("failed", Code::SameCluster), |_, facts| {
-        got(&mut facts.replica.cluster).uid = "uid-of-production".to_owned();
+        got(&mut facts.client.cluster).uid = "uid-of-production".to_owned();
     });
     assert!(shown(&check).contains("`production` and `dr`"), "{}", shown(&check));
 }
@@ -43,8 +43,8 @@ fn a_missing_permission_is_named_in_the_words_of_rbac() {
     let judged = |denied: Vec<DeniedRule>, user: Option<&str>| {
         let wanted = ("failed", Code::Forbidden);
         broken(ids::CLUSTER_PERMISSIONS, &Subject::Cluster(Side::Replica), wanted, |_, facts| {
-            got(&mut facts.replica.cluster).denied.clone_from(&denied);
-            got(&mut facts.replica.cluster).user = user.map(ToOwned::to_owned);
+            got(&mut facts.client.cluster).denied.clone_from(&denied);
+            got(&mut facts.client.cluster).user = user.map(ToOwned::to_owned);
         })
     };
     let check = judged(denied.to_vec(), Some("pxc-link"));
@@ -69,7 +69,7 @@ fn a_missing_permission_is_named_in_the_words_of_rbac() {
 fn a_selector_that_matches_nothing_is_shown() {
     let check =
         broken(ids::MEMBERS_FOUND, &Subject::Cluster(Side::Replica), ("failed", Code::NoPodMatches), |spec, facts| {
-            spec.replica.selector = "app=pcx".to_owned();
+            spec.client.selector = "app=pcx".to_owned();
             replicas(facts).clear();
         });
     assert!(shown(&check).contains("`app=pcx`"));
@@ -112,10 +112,10 @@ fn a_login_that_is_refused_failed_and_what_depends_on_it_is_skipped() {
         (Code::ServerUnreachable, "unknown"),
         (Code::ServerTimedOut, "unknown"),
     ] {
-        broken(ids::SERVER_LOGIN, &replica(1), (word, code), |_, facts| replicas(facts)[1].server = unread(code));
+        broken(ids::SERVER_LOGIN, &replica(1), (word, code), |_, facts| replicas(facts)[1].server = Some(unread(code)));
     }
     let mut facts = facts();
-    replicas(&mut facts)[1].server = unread(Code::AccessDenied);
+    replicas(&mut facts)[1].server = Some(unread(Code::AccessDenied));
     for id in [ids::SERVER_PRIVILEGES, ids::SERVER_VERSION, ids::GTID_MODE, ids::SERVER_IDS, ids::GTID_ERRANT] {
         assert_eq!(verdict(&check_of(&spec(), &facts, id, &replica(1))).0, "skipped", "{id}");
     }

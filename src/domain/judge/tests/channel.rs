@@ -33,7 +33,7 @@ fn a_second_copy_of_the_channel_is_stopped_where_it_does_not_work() {
 #[test]
 fn a_member_that_cannot_be_read_may_have_a_second_copy() {
     broken(ids::CHANNEL_UNIQUE, &Subject::Link, ("unknown", Code::ServerUnreachable), |_, facts| {
-        replicas(facts)[1].server = unread(Code::ServerUnreachable);
+        replicas(facts)[1].server = Some(unread(Code::ServerUnreachable));
     });
 }
 
@@ -65,7 +65,8 @@ fn a_channel_that_points_elsewhere_is_not_the_same_as_one_that_differs() {
 
 #[test]
 fn before_writing_only_what_setup_must_not_touch_stands_in_the_way() {
-    let verdicts = |facts: &Facts| channel_preflight(&spec(), facts).iter().map(verdict).collect::<Vec<_>>();
+    let verdicts =
+        |facts: &Facts| channel_preflight(spec().replication().unwrap(), facts).iter().map(verdict).collect::<Vec<_>>();
     assert_eq!(verdicts(&unlinked()), [("passed", None)]);
     assert_eq!(verdicts(&facts()), [("passed", None), ("passed", None)]);
     let mut differs = facts();
@@ -138,7 +139,7 @@ fn the_receiver_must_be_attached_to_the_source() {
     });
     broken(ids::RECEIVER_SOURCE, &replica(0), ("unknown", Code::UnknownSource), |_, facts| {
         channel(facts).source_uuid = Some(stranger.to_owned());
-        sources(facts)[1].server = unread(Code::ServerUnreachable);
+        sources(facts)[1].server = Some(unread(Code::ServerUnreachable));
     });
     let mut facts = facts();
     channel(&mut facts).source_uuid = Some(SOURCE[1].to_owned());
@@ -173,7 +174,7 @@ fn an_appliers_error_is_never_answered_by_leaving_something_out() {
 
 #[test]
 fn lag_is_judged_by_what_is_known_of_it() {
-    let judged = |known| verdict(&lag(&spec(), replica(0), known));
+    let judged = |known| verdict(&lag(spec().replication().unwrap(), replica(0), known));
     assert_eq!(judged(Lag::Exactly { seconds: 0.0 }), ("passed", None));
     assert_eq!(judged(Lag::Exactly { seconds: 29.9 }), ("passed", None));
     assert_eq!(judged(Lag::Exactly { seconds: 30.0 }), ("warned", Some(Code::LagHigh)));

@@ -22,17 +22,17 @@ fn service() -> Subject {
 #[test]
 fn without_istio_or_istiod_nothing_can_be_applied() {
     let check = broken(ids::MESH_INSTALLED, &DR, ("failed", Code::IstioMissing), |_, facts| {
-        got(&mut facts.replica.cluster).istio_versions.clear();
+        got(&mut facts.client.cluster).istio_versions.clear();
     });
     assert_eq!(commands(&check), ["kubectl --context dr get crd serviceentries.networking.istio.io"]);
     let check = broken(ids::ISTIOD_READY, &DR, ("failed", Code::IstiodDown), |_, facts| {
-        got(&mut facts.replica.cluster).istiod_ready = Some(0);
+        got(&mut facts.client.cluster).istiod_ready = Some(0);
     });
     assert!(
         commands(&check).contains(&"kubectl --context dr -n istio-system rollout restart deployment/istiod".to_owned())
     );
     let mut facts = facts();
-    got(&mut facts.replica.cluster).istiod_ready = None;
+    got(&mut facts.client.cluster).istiod_ready = None;
     assert_eq!(verdict(&check_of(&spec(), &facts, ids::ISTIOD_READY, &DR)), ("passed", None));
 }
 
@@ -84,20 +84,20 @@ fn without_a_node_there_is_no_way_in() {
 fn an_address_in_use_is_refused_and_a_free_one_proposed() {
     for (namespace, address) in [("pxc", sample::VIP), ("shop", sample::VIP), ("shop", "240.0.0.0/24")] {
         let check = broken(ids::VIP_FREE, &Subject::Link, ("failed", Code::VipInUse), |_, facts| {
-            got(&mut facts.replica.mesh).entries.push(other_entry(namespace, "db.other.global", address));
+            got(&mut facts.client.mesh).entries.push(other_entry(namespace, "db.other.global", address));
         });
         let hint = &check.problem().unwrap().hint.as_ref().unwrap().text;
         let proposed = hint.split("`vip: ").nth(1).unwrap().trim_end_matches('`');
         assert_eq!(crate::domain::vip::check(proposed.parse().unwrap()), Ok(()), "{hint}");
     }
     broken(ids::VIP_FREE, &Subject::Link, ("failed", Code::VipInUse), |_, facts| {
-        got(&mut facts.replica.cluster).ranges.push("240.0.0.0/16".to_owned());
+        got(&mut facts.client.cluster).ranges.push("240.0.0.0/16".to_owned());
     });
     broken(ids::VIP_FREE, &Subject::Link, ("unknown", Code::ApiTimedOut), |_, facts| {
-        facts.replica.mesh = unread(Code::ApiTimedOut);
+        facts.client.mesh = unread(Code::ApiTimedOut);
     });
     let mut facts = facts();
-    got(&mut facts.replica.mesh).entries.push(other_entry("shop", "db.other.global", "240.0.0.8"));
+    got(&mut facts.client.mesh).entries.push(other_entry("shop", "db.other.global", "240.0.0.8"));
     assert_eq!(verdict(&check_of(&spec(), &facts, ids::VIP_FREE, &Subject::Link)), ("passed", None));
 }
 
@@ -105,20 +105,20 @@ fn an_address_in_use_is_refused_and_a_free_one_proposed() {
 fn the_name_may_be_defined_once_in_the_members_namespace() {
     let host = "PXC-source.production.global";
     let check = broken(ids::HOST_FREE, &Subject::Link, ("failed", Code::HostInUse), |_, facts| {
-        got(&mut facts.replica.mesh).entries.push(other_entry("pxc", host, "240.0.0.9"));
+        got(&mut facts.client.mesh).entries.push(other_entry("pxc", host, "240.0.0.9"));
     });
     assert_eq!(commands(&check)[1], "kubectl --context dr -n pxc delete serviceentry other");
     for host in [host, "*.production.global"] {
         broken(ids::HOST_FREE, &Subject::Link, ("warned", Code::HostInUse), |_, facts| {
-            got(&mut facts.replica.mesh).entries.push(other_entry("shop", host, "240.0.0.9"));
+            got(&mut facts.client.mesh).entries.push(other_entry("shop", host, "240.0.0.9"));
         });
     }
     broken(ids::HOST_FREE, &Subject::Link, ("unknown", Code::ApiTimedOut), |_, facts| {
-        facts.replica.mesh = unread(Code::ApiTimedOut);
+        facts.client.mesh = unread(Code::ApiTimedOut);
     });
     let mut facts = facts();
-    got(&mut facts.replica.mesh).entries.push(other_entry("pxc", "*.staging.global", "240.0.0.9"));
-    got(&mut facts.replica.mesh).entries.push(other_entry("pxc", "*.production", "240.0.0.10"));
+    got(&mut facts.client.mesh).entries.push(other_entry("pxc", "*.staging.global", "240.0.0.9"));
+    got(&mut facts.client.mesh).entries.push(other_entry("pxc", "*.production", "240.0.0.10"));
     assert_eq!(verdict(&check_of(&spec(), &facts, ids::HOST_FREE, &Subject::Link)), ("passed", None));
 }
 
@@ -141,7 +141,7 @@ fn a_member_that_opted_out_is_opted_in_where_it_opted_out() {
 #[test]
 fn an_istiod_scaled_to_nothing_is_scaled_up_again() {
     let mut facts = facts();
-    let cluster = got(&mut facts.replica.cluster);
+    let cluster = got(&mut facts.client.cluster);
     (cluster.istiod_ready, cluster.istiod_wanted) = (Some(0), Some(0));
     let check = check_of(&spec(), &facts, ids::ISTIOD_READY, &DR);
     assert_eq!(verdict(&check), ("failed", Some(Code::IstiodDown)));

@@ -143,15 +143,15 @@ fn a_source_out_of_reach_is_unknown_and_the_replica_is_judged_in_full() {
 #[test]
 fn one_source_member_that_is_down_does_not_block_and_a_replica_member_does() {
     let mut facts = facts();
-    crate::domain::sample::sources(&mut facts)[1].server = unread(Code::ServerUnreachable);
+    crate::domain::sample::sources(&mut facts)[1].server = Some(unread(Code::ServerUnreachable));
     let checks = super::access(&spec(), &facts);
     assert!(checks.iter().any(|check| verdict(check) == ("unknown", Some(Code::ServerUnreachable))));
     assert_eq!(blocking(&checks), None);
-    crate::domain::sample::sources(&mut facts)[0].server = unread(Code::ServerUnreachable);
+    crate::domain::sample::sources(&mut facts)[0].server = Some(unread(Code::ServerUnreachable));
     assert_eq!(blocking(&super::access(&spec(), &facts)).map(|check| check.id), Some(ids::SERVER_LOGIN));
 
     let mut facts = self::facts();
-    crate::domain::sample::replicas(&mut facts)[1].server = unread(Code::ServerUnreachable);
+    crate::domain::sample::replicas(&mut facts)[1].server = Some(unread(Code::ServerUnreachable));
     let checks = super::access(&spec(), &facts);
     assert_eq!(blocking(&checks).map(|check| (check.id, check.subject.clone())), Some((ids::SERVER_LOGIN, replica(1))));
 }
@@ -162,9 +162,9 @@ fn whatever_is_not_fetched_no_check_disappears_and_none_passes_without_its_fact(
     let all = judge(&spec, &facts());
     let mut facts = facts();
     for one in crate::domain::sample::replicas(&mut facts) {
-        one.server = unread(Code::ServerUnreachable);
+        one.server = Some(unread(Code::ServerUnreachable));
     }
-    facts.replica.mesh = unread(Code::ApiTimedOut);
+    facts.client.mesh = unread(Code::ApiTimedOut);
     for path in &mut facts.paths {
         path.resolved = unread(Code::ExecFailed);
         path.name_table = unread(Code::ApiTimedOut);
@@ -201,7 +201,7 @@ fn every_command_line_names_its_cluster() {
     let breaks: [fn(&mut Facts); 4] = [
         |facts| sample::replicas(facts)[0].pod.sidecar = crate::domain::facts::Sidecar::Absent,
         |facts| sample::got(facts.source.service.as_mut().unwrap()).ports = vec![(3306, None)],
-        |facts| sample::got(&mut facts.replica.cluster).istiod_ready = Some(0),
+        |facts| sample::got(&mut facts.client.cluster).istiod_ready = Some(0),
         |facts| sample::got(&mut facts.paths[0].resolved).clear(),
     ];
     for break_it in breaks {

@@ -50,7 +50,7 @@ fn policies(facts: &mut Facts) -> &mut Vec<crate::domain::facts::ObjectFacts> {
 
 /// Every check of the path after this one must be skipped because of it.
 fn rest_is_skipped(facts: &Facts, because: crate::domain::check::CheckId) {
-    let checks = path(&spec(), facts, "pxc-0");
+    let checks = path(&spec(), facts, "pxc-0", 3306);
     let at = checks.iter().position(|check| check.id == because).unwrap();
     for check in &checks[at + 1..] {
         let Outcome::Skipped { because: (id, _) } = &check.outcome else { panic!("{check:#?}") };
@@ -374,7 +374,7 @@ fn a_hang_at_the_replicas_own_node_leads_back_to_itself() {
         facts.paths[0].after = Fetched::Got(vec![host("198.18.0.12:31306", 1, 0)]);
     };
     let (mut spec, mut facts) = (endpoints_spec(), facts());
-    spec.source.location = crate::domain::spec::SourceLocation::Endpoints(vec![sample::endpoint("198.18.0.12:31306")]);
+    spec.source = crate::domain::spec::SourceLocation::Endpoints(vec![sample::endpoint("198.18.0.12:31306")]);
     facts.source.cluster = None;
     sources(&mut facts).clear();
     own(&mut facts);
@@ -482,7 +482,7 @@ fn what_the_server_answers_decides_the_code() {
 #[test]
 fn a_refused_account_is_looked_up_on_the_source() {
     let check = broken(ids::PATH_QUERY, &replica(0), ("failed", Code::ReplicationAccessDenied), |spec, facts| {
-        spec.replication.account.user = "o'repl".to_owned();
+        sample::replication(spec).account.user = "o'repl".to_owned();
         probe(facts, error(80, 1045, "ERROR 1045 (28000): Access denied"), 1, 0);
     });
     assert_eq!(
@@ -496,7 +496,7 @@ fn a_refused_account_is_looked_up_on_the_source() {
 #[test]
 fn a_missing_ca_file_is_looked_for_in_the_container() {
     let check = broken(ids::PATH_QUERY, &replica(0), ("failed", Code::CaFileMissing), |spec, facts| {
-        spec.replication.tls = Tls::VerifyCa { ca: "/nowhere/ca.crt".to_owned() };
+        sample::replication(spec).tls = Tls::VerifyCa { ca: "/nowhere/ca.crt".to_owned() };
         probe(
             facts,
             error(80, 2026, "ERROR 2026 (HY000): SSL connection error: SSL_CTX_set_default_verify_paths failed"),
@@ -537,7 +537,7 @@ fn the_server_that_answers_must_be_a_known_one() {
     assert!(shown(&check).contains(STRANGER) && shown(&check).contains(sample::SOURCE[0]));
     broken(ids::PATH_SERVER, me, ("unknown", Code::WrongServer), |_, facts| {
         answered(facts, STRANGER);
-        sources(facts)[1].server = unread(Code::ServerUnreachable);
+        sources(facts)[1].server = Some(unread(Code::ServerUnreachable));
     });
     let mut facts = facts();
     answered(&mut facts, &sample::SOURCE[1].to_uppercase());
@@ -548,7 +548,7 @@ fn the_server_that_answers_must_be_a_known_one() {
 
 #[test]
 fn a_path_that_was_not_tried_is_unknown() {
-    let checks = path(&spec(), &facts(), "pxc-9");
+    let checks = path(&spec(), &facts(), "pxc-9", 3306);
     assert_eq!(verdict(&checks[0]), ("unknown", Some(Code::NoProbe)));
     assert_eq!(checks.len(), 8);
     assert!(checks[1..].iter().all(|check| verdict(check).0 == "skipped"));

@@ -52,7 +52,7 @@ fn the_source_must_log_all_and_the_replica_should() {
 fn server(facts: &mut Facts, side: Side) -> &mut crate::domain::facts::ServerFacts {
     match side {
         Side::Source => sample::source(facts, 0),
-        Side::Replica => sample::replica(facts, 0),
+        Side::Replica | Side::Client => sample::replica(facts, 0),
     }
 }
 
@@ -80,7 +80,7 @@ fn identities_must_differ_from_every_member_not_only_the_attached_one() {
         sample::replica(facts, 0).server_uuid = SOURCE[1].to_uppercase();
     });
     broken(ids::SERVER_IDS, &source(0), ("unknown", Code::ServerUnreachable), |_, facts| {
-        replicas(facts)[1].server = unread(Code::ServerUnreachable);
+        replicas(facts)[1].server = Some(unread(Code::ServerUnreachable));
     });
 }
 
@@ -137,7 +137,7 @@ fn what_only_another_member_lacks_is_a_warning() {
         sample::replica(facts, 1).gtid_executed = gtids(&format!("{}:1-40", SOURCE[0]));
     });
     broken(ids::GTID_PURGED, &source(0), ("unknown", Code::ServerUnreachable), |_, facts| {
-        replicas(facts)[1].server = unread(Code::ServerUnreachable);
+        replicas(facts)[1].server = Some(unread(Code::ServerUnreachable));
     });
 }
 
@@ -194,7 +194,7 @@ fn a_source_that_was_read_first_may_only_be_behind_the_times() {
 fn a_member_that_was_not_read_may_have_what_looks_errant() {
     broken(ids::GTID_ERRANT, &replica(0), ("unknown", Code::ServerUnreachable), |_, facts| {
         sample::replica(facts, 0).gtid_executed = gtids(&format!("{}:1-120", SOURCE[0]));
-        sources(facts)[1].server = unread(Code::ServerUnreachable);
+        sources(facts)[1].server = Some(unread(Code::ServerUnreachable));
     });
 }
 
@@ -229,14 +229,14 @@ fn an_open_replica_and_channels_that_start_by_themselves_are_warnings() {
 #[test]
 fn a_channel_without_tls_is_warned_of_and_one_with_it_is_not() {
     let mut spec = spec();
-    let warned = |spec: &_| {
-        prerequisites(spec, &facts())
+    let warned = |spec: &crate::domain::spec::LinkSpec| {
+        prerequisites(spec.replication().unwrap(), &facts())
             .iter()
             .filter(|check| check.id == ids::CHANNEL_ENCRYPTED)
             .map(verdict)
             .collect::<Vec<_>>()
     };
     assert_eq!(warned(&spec), []);
-    spec.replication.tls = crate::domain::spec::Tls::Disabled;
+    crate::domain::sample::replication(&mut spec).tls = crate::domain::spec::Tls::Disabled;
     assert_eq!(warned(&spec), [("warned", Some(Code::PlainChannel))]);
 }
