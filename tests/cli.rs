@@ -162,6 +162,10 @@ fn a_wrong_command_line_ends_with_2_and_says_what_is_wrong() {
         (&["verify", "--save", "a", "--facts", "b"], "cannot be used with"),
         (&["verify", "--save", "a", "--all"], "cannot be used with"),
         (&["verify", "--facts", "a", "--source", "production", "--source", "staging"], "give --source once"),
+        (&["verify", "--facts", "a", "--wait", "1s"], "cannot be used with"),
+        (&["verify", "--only", "path.qurey"], "the nearest is `path.query`"),
+        (&["verify", "--only", "M0,M77"], "the nearest is `M7`"),
+        (&["verify", "-o", "xml"], "text, json, yaml, junit"),
         (&["explain"], "<CODE>"),
         (&["explain", "PXL402", "--list"], "cannot be used with"),
         (&["init", "--source-context", "a"], "--replica-context"),
@@ -324,6 +328,72 @@ fn saved_facts_are_judged_without_any_server() {
         assert_eq!((json.code, &document["verdict"]), (Some(code), &json!(verdict)), "{says:?}");
         assert_eq!(document["schema"], "pxc-link.io/report/v1");
     }
+}
+
+#[test]
+fn only_what_was_asked_for_is_reported() {
+    let place = Place::with(LINK);
+    place.write("facts.json", FACTS);
+    let ids = |only: &[&str]| {
+        let flags: Vec<&str> = only.iter().flat_map(|pattern| ["--only", pattern]).collect();
+        let ended = place.run(&[&["verify", "--facts", "facts.json", "-o", "json"], &flags[..]].concat());
+        assert_eq!(ended.code, Some(0), "{only:?}");
+        let document = ended.json();
+        let checks = document["checks"].as_array().unwrap().clone();
+        checks.iter().map(|check| check["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&["path.query"]), ["path.query"]);
+    assert_eq!(ids(&["name.*", "M7"]), ["name.resolves", "name.table", "path.query", "path.server"]);
+    assert_eq!(ids(&["m1,m7"]), ids(&["name.*", "M7"]));
+    assert!(ids(&["prerequisites"]).contains(&"gtid.mode".to_owned()));
+    // The facts have a warning, but not about what is asked here.
+    let strict = place.run(&["verify", "--facts", "facts.json", "--strict", "--only", "M7"]);
+    assert_eq!(strict.code, Some(0));
+    // A check that this link does not have: nothing was judged, so nothing is called good.
+    let nothing = place.run(&["verify", "--facts", "facts.json", "--only", "channel.encrypted"]);
+    assert_eq!(nothing.code, Some(5));
+    assert!(nothing.out.contains("nothing was checked") || !nothing.out.contains(" ok "), "{}", nothing.out);
+}
+
+#[test]
+fn junit_has_a_case_for_every_check() {
+    let place = Place::with(LINK);
+    place.write("facts.json", FACTS);
+    let run = |flags: &[&str]| place.run(&[&["verify", "--facts", "facts.json"], flags].concat());
+    let checks = run(&["-o", "json"]).json()["checks"].as_array().unwrap().len();
+    for (flags, code, failures) in [(&["-o", "junit"][..], 0, 0), (&["-o", "junit", "--strict"], 4, 1)] {
+        let ended = run(flags);
+        let document = quick_junit::Report::deserialize_from_str(&ended.out).unwrap();
+        assert_eq!((ended.code, document.tests, document.failures), (Some(code), checks, failures));
+        assert_eq!(document.test_suites[0].name.as_str(), "production");
+    }
+    // An error in place of a report is no suite.
+    let ended = Place::with("links: [\n").run(&["verify", "-o", "junit"]);
+    assert_eq!((ended.code, ended.out.as_str(), ended.errors().len()), (Some(3), "", 1));
+}
+
+#[test]
+fn waiting_ends_with_the_last_report_when_the_time_is_over() {
+    let place = Place::with(LINK).with_passwords();
+    let begun = Instant::now();
+    let ended = place.run(&["verify", "--wait", "1s", "--only", "access"]);
+    assert_eq!(ended.code, Some(4));
+    assert!(ended.out.contains("[PXL201]") && begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    let told = ended.err.matches("...     waiting for cluster.reachable").count();
+    assert_eq!((told, ended.err.matches("x fail  waiting for cluster.reachable").count()), (1, 1), "{}", ended.err);
+}
+
+#[test]
+fn hints_name_the_files_that_were_given() {
+    let place = Place::with(LINK);
+    place.write("other.yaml", LINK);
+    let mut facts: Value = serde_json::from_str(FACTS).unwrap();
+    facts["client"]["members"]["got"][0]["server"]["got"]["channels"] = json!([]);
+    place.write("facts.json", &facts.to_string());
+    let ended = place.run(&["--config", "other.yaml", "verify", "--facts", "facts.json"]);
+    assert!(ended.out.contains("$ pxc-link --config other.yaml setup --source production\n"), "{}", ended.out);
+    let ended = place.run(&["verify", "--facts", "facts.json"]);
+    assert!(ended.out.contains("$ pxc-link setup --source production\n"), "{}", ended.out);
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 use clap_complete::Shell;
 
+use crate::domain::selection::Pattern;
+
 /// Links a replica MySQL cluster to a remote source through an Istio name, and proves that it works.
 #[derive(Debug, Parser)]
 #[command(name = "pxc-link", version, propagate_version = true, max_term_width = 100)]
@@ -206,14 +208,21 @@ pub struct VerifyArgs {
     /// Warnings count as failures
     #[arg(long)]
     pub strict: bool,
+    /// Only these checks: an id (path.query), several by a pattern (name.*), a milestone (M3); may be given several times
+    #[arg(long, value_name = "PATTERN", value_delimiter = ',')]
+    pub only: Vec<Pattern>,
+    /// Looks again until everything passes, for this time at most; the last look is what is reported
+    #[arg(long, value_name = "DURATION", conflicts_with = "facts")]
+    pub wait: Option<Span>,
     /// Writes the facts of the link to a file, to be judged elsewhere
     #[arg(long, value_name = "FILE", conflicts_with_all = ["facts", "all"])]
     pub save: Option<PathBuf>,
     /// Judges the facts of a file instead of looking; the configuration must be that of the link they were saved from
     #[arg(long, value_name = "FILE", conflicts_with = "all")]
     pub facts: Option<PathBuf>,
-    #[command(flatten)]
-    pub format: FormatArgs,
+    /// The form of the output
+    #[arg(short, long, value_enum, value_name = "FORM", default_value_t = VerifyFormat::Text)]
+    pub output: VerifyFormat,
 }
 
 /// `pxc-link status`
@@ -273,6 +282,30 @@ pub enum Format {
     Json,
     /// The same as YAML
     Yaml,
+}
+
+/// Forms of the result of `verify`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VerifyFormat {
+    /// For people
+    Text,
+    /// One JSON document
+    Json,
+    /// The same as YAML
+    Yaml,
+    /// JUnit XML, for pipelines
+    Junit,
+}
+
+impl VerifyFormat {
+    /// The form of an error in place of the result; one that no suite can hold is text on standard error only.
+    pub fn of_errors(self) -> Format {
+        match self {
+            Self::Text | Self::Junit => Format::Text,
+            Self::Json => Format::Json,
+            Self::Yaml => Format::Yaml,
+        }
+    }
 }
 
 /// When to use colours.

@@ -5,6 +5,7 @@ mod describe;
 mod logging;
 mod output;
 mod read;
+mod verify;
 mod write;
 
 use std::{process::ExitCode, time::Duration};
@@ -20,6 +21,7 @@ use crate::{
     domain::{
         code::{Code, Exit},
         event::Event,
+        hint::Remedy,
         problem::Problem,
         spec::{LinkSpec, SourceLocation},
     },
@@ -66,7 +68,10 @@ pub fn run(cli: Cli) -> ExitCode {
     let ended = runtime.block_on(async {
         let shutdown = Shutdown::listen().map_err(|error| internal("signals cannot be handled", &error))?;
         let context = Context { global: cli.global, printer, shutdown };
-        let ended = command(&context, cli.command).await;
+        let ended = command(&context, cli.command).await.map_err(|mut failure| {
+            failure.problems.iter_mut().for_each(|problem| context.complete(problem));
+            failure
+        });
         // A signal decides the exit code whatever error its interruption surfaced as; a command that got to its end is not undone.
         match (ended, context.shutdown.signal()) {
             (Err(failure), Some(signal)) => {
@@ -86,7 +91,7 @@ async fn command(context: &Context, command: Command) -> Ended {
         Command::Init(args) => describe::init(context, &args),
         Command::Config(args) => describe::config(context, &args),
         Command::Setup(args) => write::setup(context, args).await,
-        Command::Verify(args) => read::verify(context, args).await,
+        Command::Verify(args) => verify::verify(context, args).await,
         Command::Status(args) => read::status(context, args).await,
         Command::Monitor(args) => read::monitor(context, args).await,
         Command::Teardown(args) => write::teardown(context, args).await,
@@ -106,7 +111,7 @@ fn format_of(command: &Command) -> Format {
     match command {
         Command::Config(args) => args.format.output,
         Command::Setup(args) => args.format.output,
-        Command::Verify(args) => args.format.output,
+        Command::Verify(args) => args.output.of_errors(),
         Command::Status(args) => args.format.output,
         Command::Teardown(args) => args.format.output,
         Command::Version(format) => format.output,
@@ -125,15 +130,31 @@ fn exit(exit: Exit) -> ExitCode {
 }
 
 impl Context {
+    /// The files that this command line was given, as arguments.
+    fn files(&self) -> Vec<String> {
+        let files = [("--config", &self.global.config), ("--kubeconfig", &self.global.kubeconfig)];
+        let given = files.into_iter().filter_map(|(flag, file)| Some((flag, file.as_ref()?)));
+        given.flat_map(|(flag, file)| [flag.to_owned(), file.display().to_string()]).collect()
+    }
+
     /// A command line to go on with, for the files that this one was given.
     fn command_line(&self, arguments: &[&str]) -> String {
-        let files = [("--config", &self.global.config), ("--kubeconfig", &self.global.kubeconfig)];
-        let mut line = vec!["pxc-link".to_owned()];
-        for (flag, file) in files {
-            line.extend(file.iter().flat_map(|file| [flag.to_owned(), file.display().to_string()]));
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        shell_words::join([vec!["pxc-link".to_owned()], self.files(), arguments].concat())
+    }
+
+    /// Gives the commands of a hint that work on a link the files that this command line was given.
+    fn complete(&self, problem: &mut Problem) {
+        const ON_A_LINK: [&str; 6] = ["setup", "verify", "status", "monitor", "render", "teardown"];
+        for remedy in problem.hint.iter_mut().flat_map(|hint| &mut hint.commands) {
+            if let Remedy::Argv(argv) = remedy
+                && let [program, command, ..] = argv.as_slice()
+                && program == "pxc-link"
+                && ON_A_LINK.contains(&command.as_str())
+            {
+                argv.splice(1..1, self.files());
+            }
         }
-        line.extend(arguments.iter().map(ToString::to_string));
-        shell_words::join(line)
     }
 
     fn config(&self) -> Result<Config, Failure> {

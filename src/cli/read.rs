@@ -1,35 +1,31 @@
-//! Reading commands: verify, status, monitor.
+//! Reading commands that watch: status and monitor; and what all reading commands share.
 
-use std::{collections::BTreeSet, fs, path::Path, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 use jiff::Timestamp;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{
     Context, Ended, READING,
-    args::{MonitorArgs, SomeLinks, StatusArgs, VerifyArgs},
+    args::{MonitorArgs, SomeLinks, StatusArgs},
     exit,
     output::Output,
 };
 use crate::{
     domain::{
-        check::{Outcome, Report},
-        code::{Code, Exit},
-        facts::Facts,
+        code::Exit,
         gtid::GtidSet,
-        hint::Hint,
-        problem::Problem,
         spec::LinkSpec,
         status::{Lag, LinkState, LinkStatus, Sample},
     },
     error::Failure,
-    report::{json, status as shown, text as shown_text},
+    report::{json, status as shown},
     wait::Deadline,
-    workflow::{verify as verifying, watch},
+    workflow::watch,
 };
 
 /// The links a reading command was asked for.
-fn chosen(context: &Context, links: &SomeLinks) -> Result<Vec<LinkSpec>, Failure> {
+pub(super) fn chosen(context: &Context, links: &SomeLinks) -> Result<Vec<LinkSpec>, Failure> {
     let config = context.config()?;
     if links.all {
         return Ok(config.links);
@@ -40,38 +36,9 @@ fn chosen(context: &Context, links: &SomeLinks) -> Result<Vec<LinkSpec>, Failure
     Ok(links.source.iter().map(|name| config.link(Some(name)).cloned()).collect::<Result<_, _>>()?)
 }
 
-/// `pxc-link verify`
-pub(super) async fn verify(context: &Context, args: VerifyArgs) -> Ended {
-    let links = chosen(context, &args.links)?;
-    let output = Output { printer: context.printer.clone(), format: args.format.output };
-    let (events, deadline) = (context.events(), context.deadline(READING));
-    let mut reports = Vec::new();
-    for spec in &links {
-        let facts = if let Some(file) = &args.facts {
-            read_facts(file)?
-        } else {
-            let session = context.session(spec, deadline, &events);
-            session.interruptible("while the link was verified", verifying::facts(&session)).await?
-        };
-        if let Some(file) = &args.save {
-            save_facts(file, &facts)?;
-        }
-        reports.push(verifying::report(spec, &facts));
-    }
-    let detail = if context.global.verbose > 0 { shown_text::Detail::Full } else { shown_text::Detail::Brief };
-    let documents: Vec<json::ReportDto> = reports.iter().map(Into::into).collect();
-    let theme = context.printer.out_theme();
-    let text = || reports.iter().map(|report| shown_text::report(report, detail, theme)).collect::<Vec<_>>().join("\n");
-    match documents.as_slice() {
-        [one] => output.result(text, one)?,
-        all => output.result(text, &all)?,
-    }
-    Ok(worst(reports.iter().map(|report| verdict(report, args.strict))))
-}
-
 /// How bad something is, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Verdict {
+pub(super) enum Verdict {
     Good,
     TimedOut,
     Unreached,
@@ -79,49 +46,13 @@ enum Verdict {
 }
 
 /// The exit code of the worst.
-fn worst(verdicts: impl Iterator<Item = Verdict>) -> ExitCode {
+pub(super) fn worst(verdicts: impl Iterator<Item = Verdict>) -> ExitCode {
     match verdicts.max().unwrap_or(Verdict::Good) {
         Verdict::Good => ExitCode::SUCCESS,
         Verdict::TimedOut => exit(Exit::TimedOut),
         Verdict::Unreached => exit(Exit::Unreachable),
         Verdict::Bad => exit(Exit::Checks),
     }
-}
-
-fn verdict(report: &Report, strict: bool) -> Verdict {
-    let any = |wanted: fn(&Outcome) -> bool| report.checks.iter().any(|check| wanted(&check.outcome));
-    if any(|outcome| matches!(outcome, Outcome::Failed(_)))
-        || strict && any(|outcome| matches!(outcome, Outcome::Warned(_)))
-    {
-        Verdict::Bad
-    } else {
-        let unknown = report.checks.iter().filter_map(|check| match &check.outcome {
-            Outcome::Unknown(problem) if problem.code.exit() == Exit::TimedOut => Some(Verdict::TimedOut),
-            Outcome::Unknown(_) => Some(Verdict::Unreached),
-            _ => None,
-        });
-        unknown.max().unwrap_or(Verdict::Good)
-    }
-}
-
-fn read_facts(file: &Path) -> Result<Facts, Problem> {
-    let wrong = |seen: String| {
-        Problem::new(Code::FactsUnreadable, format!("the facts in `{}` cannot be read", file.display()))
-            .seen(seen)
-            .hint(Hint::text("give a file that `pxc-link verify --save FILE` of this version wrote"))
-    };
-    let text = fs::read_to_string(file).map_err(|error| wrong(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))
-}
-
-fn save_facts(file: &Path, facts: &Facts) -> Result<(), Problem> {
-    let wrong = |seen: String| {
-        Problem::new(Code::OutputUnwritable, format!("the facts cannot be written to `{}`", file.display()))
-            .seen(seen)
-            .hint(Hint::text("give a path in a folder that this user may write to"))
-    };
-    let text = serde_json::to_string_pretty(facts).map_err(|error| wrong(error.to_string()))?;
-    fs::write(file, text + "\n").map_err(|error| wrong(error.to_string()))
 }
 
 /// `pxc-link status`

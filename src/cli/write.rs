@@ -68,7 +68,9 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
             let (name, host) = (&spec.name, &spec.host);
             match &finished.status {
                 Some(status) => {
-                    format!("{summary}\nok: link {name} follows {host} ({verb}): {}", followed(name, status))
+                    let watch = context.command_line(&["monitor", "--source", name]);
+                    let followed = followed(status);
+                    format!("{summary}\nok: link {name} follows {host} ({verb}): {followed}\nwatch it with `{watch}`")
                 }
                 None => format!("{summary}\nok: link {name} answers as {host} ({verb})"),
             }
@@ -86,18 +88,15 @@ fn ending(spec: &LinkSpec) -> &'static str {
     }
 }
 
-/// How a replica follows, and what to type next.
-fn followed(link: &str, status: &LinkStatus) -> String {
+/// How a replica follows.
+fn followed(status: &LinkStatus) -> String {
     let missing = status.missing.map_or("an unknown number of".to_owned(), |missing| missing.to_string());
     let lag = match status.lag {
         Lag::Unknown => "lag not known yet".to_owned(),
         lag => format!("lag {lag}"),
     };
     let member = status.member.as_deref().unwrap_or("no member");
-    format!(
-        "{} on {member}, {missing} transactions missing, {lag}\nwatch it with `pxc-link monitor --source {link}`",
-        status.state
-    )
+    format!("{} on {member}, {missing} transactions missing, {lag}", status.state)
 }
 
 fn show_plan(output: &Output, plan: &Plan) -> Result<(), Problem> {

@@ -15,11 +15,10 @@ use super::{
     schema::schema,
     show::ConfigView,
     structure,
-    structure::nearest,
     tree::{self, Location},
     validate::{Folders, Validator},
 };
-use crate::domain::{code::Code, hint::Hint, problem::Problem, spec::LinkSpec};
+use crate::domain::{code::Code, hint::Hint, nearest::nearest, problem::Problem, spec::LinkSpec};
 
 /// The name of the file where none is given.
 pub const FILE_NAME: &str = "pxc-link.yaml";

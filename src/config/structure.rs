@@ -9,7 +9,7 @@ use super::{
     findings::Findings,
     tree::{Location, Node, Value},
 };
-use crate::domain::{code::Code, hint::Hint, problem::Problem};
+use crate::domain::{code::Code, hint::Hint, nearest::nearest, problem::Problem};
 
 /// Walks a document along its schema, notes the place of every value and everything wrong with the structure.
 /// Gives what is left when all of that is taken out.
@@ -203,16 +203,6 @@ fn choices(schema: &Schema) -> Option<Vec<&str>> {
     let alternatives = schema["oneOf"].as_array()?;
     let constants: Vec<&str> = alternatives.iter().filter_map(|alternative| alternative["const"].as_str()).collect();
     (!constants.is_empty()).then_some(constants)
-}
-
-/// The name most like a misspelt one, if one is like it at all.
-pub(super) fn nearest<'v>(wrong: &str, valid: impl Iterator<Item = &'v str>) -> Option<&'v str> {
-    let wrong = wrong.to_lowercase();
-    valid
-        .map(|name| (strsim::damerau_levenshtein(&wrong, &name.to_lowercase()), name))
-        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
-        .min()
-        .map(|(_, name)| name)
 }
 
 /// The path of a key.

@@ -12,11 +12,13 @@ pub mod gtid;
 pub mod hint;
 pub mod judge;
 pub mod lag;
+pub(crate) mod nearest;
 pub mod plan;
 pub mod problem;
 pub mod quote;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod selection;
 pub mod spec;
 pub mod status;
 pub mod vip;

@@ -4,6 +4,7 @@
 
 pub mod explain;
 pub mod json;
+pub mod junit;
 mod layout;
 pub mod plan;
 pub mod problem;

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{explain, json, plan, problem, status, text};
+use super::{explain, json, junit, plan, problem, status, text};
 use crate::{
     domain::{
         check::{Change, Check, CheckId, Milestone, Outcome, Report, Side, Subject},
@@ -137,6 +137,27 @@ fn reports_as_text() {
 fn reports_as_json() {
     insta::assert_snapshot!("refused_json", json::text(&json::ReportDto::from(&refused())).unwrap());
     insta::assert_snapshot!("success_json", json::text(&json::ReportDto::from(&success())).unwrap());
+}
+
+#[test]
+fn reports_as_junit() {
+    let both = [refused(), success()];
+    let shown = junit::junit(&both, false).unwrap();
+    insta::assert_snapshot!("junit", shown);
+    let document = quick_junit::Report::deserialize_from_str(&shown).unwrap();
+    assert_eq!((document.tests, document.failures, document.errors, document.skipped), (16, 2, 1, 2));
+    let strict = quick_junit::Report::deserialize_from_str(&junit::junit(&both, true).unwrap()).unwrap();
+    assert_eq!((strict.tests, strict.failures), (16, 3), "a warning is a failure then");
+}
+
+#[test]
+fn junit_is_well_formed_whatever_was_seen() {
+    let odd = Problem::new(Code::PathBroken, "]]> <a b=\"c\"> & \u{1}\u{1b}[2J\0 é").seen("</system-out>\n<x>");
+    let outcome = Outcome::Failed(odd.hint(Hint::run("a < b", ["echo", "</failure>"])));
+    let sample = report(vec![check("path.query", Milestone::Query, Subject::Link, outcome, &["&amp;"])], &[]);
+    let document = quick_junit::Report::deserialize_from_str(&junit::junit(&[sample], false).unwrap()).unwrap();
+    let case = &document.test_suites[0].test_cases[0];
+    assert_eq!(case.system_out.as_ref().unwrap().as_str().trim(), "seen: </system-out>\n    | <x>\nseen: &amp;");
 }
 
 #[test]
