@@ -9,6 +9,7 @@ use sandbox::prepare::{PrepareError, Prepared};
 use sandbox::progress::{Progress, took};
 use sandbox::world::{self, Cluster, World, WorldError, WorldOptions};
 
+use crate::bench::{self, BenchError};
 use crate::cli::{argument, print};
 use crate::demo;
 
@@ -89,6 +90,8 @@ pub(crate) enum Bench {
         #[command(flatten)]
         shape: Shape,
     },
+    /// Time `pxc-link verify` beside its slowest probe, and with many members behind a slow API server
+    Verify(bench::Verify),
 }
 
 /// Why a command on worlds ended early.
@@ -102,6 +105,8 @@ pub(crate) enum WorldCliError {
     Io(#[from] io::Error),
     #[error("{dead} part(s) of the world(s) do not run; `cargo sandbox up` restarts them")]
     Dead { dead: usize },
+    #[error(transparent)]
+    Bench(#[from] BenchError),
 }
 
 impl WorldCommand {
@@ -118,6 +123,7 @@ impl WorldCommand {
                     Ok(print(&(world.exports() + &demo::exports(&world)))?)
                 }
                 Self::Bench(Bench::Up { runs, shape }) => bench(cache, runs, &shape).await,
+                Self::Bench(Bench::Verify(verify)) => Ok(verify.run(cache).await?),
             }
         })
     }

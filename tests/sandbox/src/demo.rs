@@ -1,6 +1,6 @@
 //! `cargo sandbox demo`: pxc-link at work on a world, with a writer on the source, until both sides are equal.
 
-mod build;
+pub(crate) mod build;
 mod compare;
 
 use std::fmt::Write as _;
@@ -20,7 +20,7 @@ use self::compare::Compared;
 use crate::cli::print;
 
 /// The link of the world, the same that the end-to-end tests use.
-const CONFIG: &str = include_str!("../../e2e/pxc-link.yaml");
+pub(crate) const CONFIG: &str = include_str!("../../e2e/pxc-link.yaml");
 const CONFIG_FILE: &str = "pxc-link.yaml";
 const CONFIG_VARIABLE: &str = "PXC_LINK_CONFIG";
 
@@ -98,7 +98,7 @@ pub(crate) fn run(cache: &Cache) -> Result<(), DemoError> {
         .build()
         .map_err(doing("start working"))?;
     runtime.block_on(async {
-        let tool = build::pxc_link(&cancel).await?;
+        let tool = build::pxc_link(&[], &cancel).await?;
         let world = raise(&prepared, &progress, &cancel).await?;
         Demo { world, tool, cancel }.show().await
     })

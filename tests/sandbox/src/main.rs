@@ -1,5 +1,6 @@
 //! The `cargo sandbox` binary.
 
+mod bench;
 mod cli;
 mod cli_faults;
 mod cli_world;

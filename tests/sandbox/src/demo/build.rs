@@ -1,4 +1,4 @@
-//! Building pxc-link for the demo, as a user builds it.
+//! Building pxc-link for the demo and for measurements, as a user builds it.
 
 use std::path::PathBuf;
 use std::process::Stdio;
@@ -14,11 +14,12 @@ const REPOSITORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
 /// An empty target directory on a slow machine.
 const BUILD_DEADLINE: Duration = Duration::from_hours(1);
 
-/// Builds pxc-link and returns its executable.
-pub(super) async fn pxc_link(cancel: &Cancel) -> Result<PathBuf, DemoError> {
-    say("$ cargo build --locked -p pxc-link")?;
+/// Builds pxc-link, with these options of cargo too, and returns its executable.
+pub(crate) async fn pxc_link(options: &[&str], cancel: &Cancel) -> Result<PathBuf, DemoError> {
+    say(["$ cargo build --locked -p pxc-link", &options.join(" ")].join(" ").trim_end())?;
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--locked", "-p", "pxc-link", "--message-format=json-render-diagnostics"]);
+    cargo.args(options);
     cargo.current_dir(REPOSITORY).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
     // What `cargo run` says of this package would make build scripts run again, here and in the user's next build.
     for (name, _) in std::env::vars_os() {

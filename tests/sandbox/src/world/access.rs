@@ -173,12 +173,27 @@ impl World {
 
     /// Runs SQL as root on one member and returns its rows, tab-separated, without heads.
     pub async fn mysql(&self, cluster: Cluster, member: u32, sql: &str) -> Result<String, ExecError> {
+        let password = self.password(Account::Root);
+        let credentials = format!("[client]\nuser=root\npassword={password}\nsocket=/run/mysqld/mysqld.sock\n");
+        self.mysql_as(cluster, member, &credentials, sql).await
+    }
+
+    /// Runs SQL from inside one member on the server behind a name, as the account that replicates, with the server's identity
+    /// verified.
+    pub async fn mysql_through(&self, member: u32, host: &str, sql: &str) -> Result<String, ExecError> {
+        let (user, password) = (Account::Replication, self.password(Account::Replication));
+        let credentials = format!(
+            "[client]\nuser={user}\npassword={password}\nprotocol=TCP\nhost={host}\nssl-mode=VERIFY_IDENTITY\nssl-ca=/etc/mysql/tls/ca.crt\n"
+        );
+        self.mysql_as(Cluster::Dr, member, &credentials, sql).await
+    }
+
+    /// Runs SQL with the client of a member's container and an option file of its own.
+    async fn mysql_as(&self, cluster: Cluster, member: u32, credentials: &str, sql: &str) -> Result<String, ExecError> {
         let pod = format!("pxc-{member}");
         let api_error = |cause: String| ExecError::Api { pod: pod.clone(), cluster, cause };
         let client = self.client(cluster).await.map_err(|error| api_error(error.to_string()))?;
         let api: Api<Pod> = Api::namespaced(client, NAMESPACE);
-        let credentials =
-            format!("[client]\nuser=root\npassword={}\nsocket=/run/mysqld/mysqld.sock\n", self.password(Account::Root));
         // Credentials come first on standard input, the statements after them: neither is in an argument.
         let script = format!(
             "c=$(head -c {}); exec mysql --defaults-extra-file=<(printf '%s\\n' \"$c\") --batch --raw --skip-column-names",
