@@ -84,6 +84,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Watch the lag of a link
     Monitor(MonitorArgs),
+    /// Print a link's mesh objects as YAML, or how those of the cluster differ from them; changes nothing
+    Render(RenderArgs),
     /// Take a link away: its channel, its mesh objects, its lock; no data and nothing else
     Teardown(TeardownArgs),
     /// Explain a code that pxc-link printed
@@ -248,6 +250,19 @@ pub struct MonitorArgs {
     /// The form of the samples
     #[arg(short, long, value_enum, value_name = "FORM", default_value_t = Format::Text)]
     pub output: Format,
+}
+
+/// `pxc-link render`
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    #[command(flatten)]
+    pub link: OneLink,
+    /// Shows what applying the objects would change in the cluster, as a unified diff; nothing where they are equal
+    #[arg(long)]
+    pub diff: bool,
+    /// With --diff: 0 when nothing differs, 1 when something does, above 1 for errors
+    #[arg(long, requires = "diff")]
+    pub exit_code: bool,
 }
 
 /// `pxc-link teardown`

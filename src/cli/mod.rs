@@ -5,6 +5,7 @@ mod describe;
 mod logging;
 mod output;
 mod read;
+mod render;
 mod verify;
 mod write;
 
@@ -94,6 +95,7 @@ async fn command(context: &Context, command: Command) -> Ended {
         Command::Verify(args) => verify::verify(context, args).await,
         Command::Status(args) => read::status(context, args).await,
         Command::Monitor(args) => read::monitor(context, args).await,
+        Command::Render(args) => render::render(context, args).await,
         Command::Teardown(args) => write::teardown(context, args).await,
         Command::Explain(args) => describe::explain(context, &args),
         Command::Completions { shell } => {
@@ -116,7 +118,7 @@ fn format_of(command: &Command) -> Format {
         Command::Teardown(args) => args.format.output,
         Command::Version(format) => format.output,
         Command::Monitor(args) => args.output,
-        Command::Init(_) | Command::Explain(_) | Command::Completions { .. } => Format::Text,
+        Command::Init(_) | Command::Render(_) | Command::Explain(_) | Command::Completions { .. } => Format::Text,
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The functions take what the domain made and a theme and return text; who calls them decides where it goes.
 
+pub mod difference;
 pub mod explain;
 pub mod json;
 pub mod junit;

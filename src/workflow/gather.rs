@@ -24,7 +24,7 @@ use crate::{
 /// A member whose server was reached, before the server is looked at.
 struct Reached {
     pod: PodFacts,
-    /// `None` on a link that carries no replication.
+    /// `None` where nobody logs in.
     live: Option<Result<Live, Problem>>,
 }
 
@@ -127,10 +127,7 @@ async fn reach_client(session: &Session, sides: &Sides) -> (ClientFacts, Members
 async fn members(session: &Session, sides: &Sides, cluster: &Cluster, side: Side, selector: &str) -> Members {
     let pods = pods::pods(cluster, selector, session.deadline.at_most(SERVER)).await.map_err(Problem::from)?;
     let reach = |pod: PodFacts| async {
-        let live = match session.spec.replication() {
-            Some(_) => Some(sides.open(side, &pod.name, session.deadline).await),
-            None => None,
-        };
+        let live = if sides.have_logins() { Some(sides.open(side, &pod.name, session.deadline).await) } else { None };
         Reached { pod, live }
     };
     Ok(join_all(pods.into_iter().map(reach)).await)

@@ -3,6 +3,7 @@
 mod carry;
 mod gather;
 mod prove;
+pub mod render;
 mod session;
 pub mod setup;
 mod sides;
@@ -10,6 +11,7 @@ mod start;
 pub mod teardown;
 mod undo;
 pub mod verify;
+mod wanted;
 pub mod watch;
 
 pub use session::{Events, Session};

@@ -8,6 +8,7 @@ use super::{
     session::{Session, cleanup_deadline},
     sides::Sides,
     undo::Done,
+    wanted::{Wanted, wanted},
 };
 use crate::{
     domain::{
@@ -28,7 +29,6 @@ use crate::{
         Cluster, apply,
         lease::{self, Held},
     },
-    mesh::objects,
     wait::Deadline,
 };
 
@@ -187,12 +187,7 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
     }
     refuse(&checks)?;
     let cluster = sides.client()?;
-    let (vip, _) = desired::desired_vip(spec, &facts)?;
-    let ports = desired::desired_ports(spec, &facts)?;
-    let served = facts.client.cluster.got().map_or(&[][..], |cluster| &cluster.istio_versions);
-    let version = objects::version(served).unwrap_or("v1");
-    let parameters = objects::Parameters { spec, namespace: cluster.namespace(), vip, ports: &ports, version };
-    let objects = [objects::service_entry(&parameters), objects::destination_rule(&parameters)];
+    let Wanted { vip, objects } = wanted(spec, &facts)?;
     let (service_entry, destination_rule) = tokio::try_join!(
         preview(cluster, &objects[0], options, session),
         preview(cluster, &objects[1], options, session),

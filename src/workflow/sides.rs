@@ -81,25 +81,37 @@ impl Live {
 impl Sides {
     /// Connects to both clusters and reads the passwords there are, all side by side.
     pub(crate) async fn connect(session: &Session) -> Self {
+        let mut sides = Self::without_servers(session, true).await;
+        if let Some(link) = session.spec.replication() {
+            sides.logins = Some(Logins::read(session, link.replication, sides.source.as_ref(), &sides.client).await);
+        }
+        sides
+    }
+
+    /// Connects to the source's cluster, where there is one, and to the client's if that is wanted; reads no password, so that
+    /// nobody can log in to a server.
+    pub(crate) async fn without_servers(session: &Session, client: bool) -> Self {
         let spec = &session.spec;
-        let source_cluster = match &spec.source {
-            SourceLocation::Kubernetes { cluster, .. } => Some(cluster),
-            SourceLocation::Endpoints(_) => None,
-        };
         let (source, client) = tokio::join!(
             async {
-                match source_cluster {
-                    Some(cluster) => Some(reach(session, cluster).await),
-                    None => None,
+                match &spec.source {
+                    SourceLocation::Kubernetes { cluster, .. } => Some(reach(session, cluster).await),
+                    SourceLocation::Endpoints(_) => None,
                 }
             },
-            reach(session, &spec.client.cluster),
+            async {
+                if client {
+                    return reach(session, &spec.client.cluster).await;
+                }
+                Err(Problem::new(Code::Internal, "the client's cluster was not looked at"))
+            },
         );
-        let logins = match spec.replication() {
-            Some(link) => Some(Logins::read(session, link.replication, source.as_ref(), &client).await),
-            None => None,
-        };
-        Self { source, client, logins }
+        Self { source, client, logins: None }
+    }
+
+    /// Whether anybody can log in to servers.
+    pub(super) fn have_logins(&self) -> bool {
+        self.logins.is_some()
     }
 
     /// Whether a cluster was not reached or a password not read, so that trying again may bring it.

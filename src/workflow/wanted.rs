@@ -1,0 +1,31 @@
+//! The link's mesh objects as they are to be, for everything that shows, compares or applies them.
+
+use std::net::Ipv4Addr;
+
+use serde_json::Value;
+
+use crate::{
+    domain::{desired, facts::Facts, problem::Problem, spec::LinkSpec},
+    mesh::objects,
+};
+
+/// The ServiceEntry and the DestinationRule, with the virtual address in them.
+#[derive(Debug, Clone)]
+pub(super) struct Wanted {
+    pub(super) vip: Ipv4Addr,
+    pub(super) objects: [Value; 2],
+}
+
+/// Makes them; in version `v1` where no cluster was looked at.
+///
+/// # Errors
+/// Why the virtual address or the endpoints are not known.
+pub(super) fn wanted(spec: &LinkSpec, facts: &Facts) -> Result<Wanted, Problem> {
+    let (vip, _) = desired::desired_vip(spec, facts)?;
+    let ports = desired::desired_ports(spec, facts)?;
+    let served = facts.client.cluster.got().map_or(&[][..], |cluster| &cluster.istio_versions);
+    let version = objects::version(served).unwrap_or("v1");
+    let namespace = &spec.client.cluster.namespace;
+    let parameters = objects::Parameters { spec, namespace, vip, ports: &ports, version };
+    Ok(Wanted { vip, objects: [objects::service_entry(&parameters), objects::destination_rule(&parameters)] })
+}
