@@ -5,10 +5,12 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
+use ipnet::Ipv4Net;
+
 use super::{
     check::Side,
     code::Code,
-    facts::{Facts, MemberFacts, NamedEntry, NodeFacts, ServiceFacts},
+    facts::{Facts, MemberFacts, MeshFacts, NamedEntry, NodeFacts, ServiceFacts, UsedRange},
     hint::Hint,
     problem::{Fetched, Problem},
     spec::{Endpoint, LinkSpec, PortSpec, ReplicationLink, SourceLocation},
@@ -35,7 +37,8 @@ pub enum VipOrigin {
 /// moves; else it is derived from the host and steps past those in use.
 ///
 /// # Errors
-/// Why the ServiceEntries could not be read, where they are needed to know.
+/// Why the ServiceEntries could not be read, where they are needed to know; [`Code::VipInUse`] where nothing is left to derive
+/// an address from.
 pub fn desired_vip(spec: &LinkSpec, facts: &Facts) -> Result<(Ipv4Addr, VipOrigin), Problem> {
     if let Some(vip) = spec.vip {
         return Ok((vip, VipOrigin::Configured));
@@ -48,24 +51,28 @@ pub fn desired_vip(spec: &LinkSpec, facts: &Facts) -> Result<(Ipv4Addr, VipOrigi
     if let Some(vip) = kept.filter_map(|address| address.parse().ok()).find(|vip| vip::check(*vip).is_ok()) {
         return Ok((vip, VipOrigin::Kept));
     }
-    let others = mesh.entries.iter().filter(|entry| !is_own(spec, entry)).flat_map(|entry| &entry.addresses);
-    let mut taken: Vec<Ipv4Addr> = others.clone().filter_map(|address| address.parse().ok()).collect();
-    // Ranges cannot be listed address by address: step on while the chosen one lies in any.
-    let ranges: Vec<&String> = others.chain(cluster_ranges(facts)).collect();
-    let mut chosen = vip::choose(&spec.host, &taken);
-    for _ in 0..=ENDPOINT_LIMIT {
-        if !ranges.iter().any(|range| contains(range, chosen)) {
-            break;
-        }
-        taken.push(chosen);
-        chosen = vip::choose(&spec.host, &taken);
-    }
-    Ok((chosen, VipOrigin::Derived))
+    let taken = in_others_hands(spec, facts, mesh);
+    vip::choose(&spec.host, &taken).map(|vip| (vip, VipOrigin::Derived)).ok_or_else(|| {
+        let problem = Problem::new(Code::VipInUse, "nothing of 240.0.0.0/4 is left from which an address could be derived");
+        let shown = taken.iter().filter(|range| range.prefix_len() < 32).map(ToString::to_string);
+        problem.seen(format!("in use: {}", shown.collect::<Vec<_>>().join(", ")))
+    })
 }
 
-/// Pod and Service ranges of the replica's cluster, as text.
-pub(crate) fn cluster_ranges(facts: &Facts) -> &[String] {
-    facts.client.cluster.got().map_or(&[], |cluster| cluster.ranges.as_slice())
+/// What a derived address keeps clear of: every other ServiceEntry's addresses and what the cluster uses itself. An address of a
+/// node, pod or Service outside the known ranges stands for its /16, since its neighbours are given out next.
+fn in_others_hands(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Vec<Ipv4Net> {
+    let others = mesh.entries.iter().filter(|entry| !is_own(spec, entry)).flat_map(|entry| &entry.addresses);
+    let cluster = cluster_ranges(facts).iter().map(|used| match used.range.prefix_len() {
+        32 => Ipv4Net::new_assert(used.range.addr(), 16).trunc(),
+        _ => used.range,
+    });
+    others.filter_map(|text| vip::range(text)).chain(cluster).collect()
+}
+
+/// What the replica's cluster uses itself.
+pub(crate) fn cluster_ranges(facts: &Facts) -> &[UsedRange] {
+    facts.client.cluster.got().map_or(&[], |cluster| cluster.in_use.ranges.as_slice())
 }
 
 /// Whether a ServiceEntry is the one this tool made for the link.
@@ -75,13 +82,7 @@ pub(crate) fn is_own(spec: &LinkSpec, entry: &NamedEntry) -> bool {
 
 /// Whether an address, or a range in CIDR form, holds an IPv4 address.
 pub(crate) fn contains(range: &str, address: Ipv4Addr) -> bool {
-    let (network, length) = range.split_once('/').unwrap_or((range, "32"));
-    let (Ok(network), Ok(length @ 0..=32)) = (network.parse::<Ipv4Addr>(), length.parse::<u32>()) else {
-        return false;
-    };
-    // A shift by all 32 bits is not defined, and a prefix of no bits holds every address.
-    let mask = u32::MAX.checked_shl(32 - length).unwrap_or(0);
-    network.to_bits() & mask == address.to_bits() & mask
+    vip::range(range).is_some_and(|range| range.contains(&address))
 }
 
 /// Where the client's mesh is to send connections to one port of the mesh name, sorted, without doubles, at most [`ENDPOINT_LIMIT`].
@@ -263,7 +264,7 @@ mod tests {
     use crate::domain::{
         facts::NodeFacts,
         sample::{
-            self, endpoint, endpoints_spec, facts, got, ip, other_entry, own_entry, replicas, sources, spec, unlinked,
+            self, endpoint, endpoints_spec, facts, got, ip, other_entry, own_entry, replicas, sources, spec, unlinked, used,
         },
     };
 
@@ -308,9 +309,25 @@ mod tests {
             assert!(!contains(&taken, chosen), "{chosen} is in {taken}");
             assert_eq!(vip::check(chosen), Ok(()));
         }
+    }
+
+    #[test]
+    fn a_derived_address_keeps_clear_of_what_the_cluster_uses() {
+        let derived = vip::derive(&spec().host);
+        let big = format!("{}.0.0.0/5", derived.octets()[0] & 0xf8);
+        for (range, free_of) in
+            [(format!("{derived}/31"), format!("{derived}/31")), (big.clone(), big), (format!("{derived}/32"), format!("{derived}/16"))]
+        {
+            let mut facts = unlinked();
+            got(&mut facts.client.cluster).in_use.ranges.push(used(&range, "pod x"));
+            let (chosen, _) = desired_vip(&spec(), &facts).unwrap();
+            assert!(!contains(&free_of, chosen), "{chosen} is in {free_of}");
+            assert_eq!(vip::check(chosen), Ok(()));
+        }
         let mut facts = unlinked();
-        got(&mut facts.client.cluster).ranges.push(format!("{derived}/31"));
-        assert!(!contains(&format!("{derived}/31"), desired_vip(&spec(), &facts).unwrap().0));
+        got(&mut facts.client.cluster).in_use.ranges.push(used("240.0.0.0/4", "podCIDR of node n"));
+        let problem = desired_vip(&spec(), &facts).unwrap_err();
+        assert_eq!((problem.code, problem.evidence[0].contains("240.0.0.0/4")), (Code::VipInUse, true));
     }
 
     #[test]
@@ -318,23 +335,6 @@ mod tests {
         let mut facts = unlinked();
         facts.client.mesh = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
         assert_eq!(desired_vip(&spec(), &facts).unwrap_err().code, Code::ApiTimedOut);
-    }
-
-    #[test]
-    fn ranges_hold_their_addresses_and_no_others() {
-        for (range, address, inside) in [
-            ("240.0.0.7", "240.0.0.7", true),
-            ("240.0.0.7", "240.0.0.8", false),
-            ("240.0.0.0/24", "240.0.0.255", true),
-            ("240.0.0.0/24", "240.0.1.0", false),
-            ("0.0.0.0/0", "240.0.0.7", true),
-            ("240.0.0.9/31", "240.0.0.8", true),
-            ("240.0.0.0/33", "240.0.0.0", false),
-            ("fd00::/8", "240.0.0.0", false),
-            ("*", "240.0.0.0", false),
-        ] {
-            assert_eq!(contains(range, address.parse().unwrap()), inside, "{range} {address}");
-        }
     }
 
     fn endpoints(spec: &LinkSpec, facts: &Facts) -> Vec<String> {

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use super::{
     channel::desired_channel,
     facts::{
-        ChannelFacts, ClientFacts, ClusterFacts, EnvoyFacts, EnvoyHost, Facts, MemberFacts, MeshFacts, NamedEntry,
-        NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServiceFacts, Sidecar,
-        SourceFacts, ThreadState,
+        AddressesInUse, ChannelFacts, ClientFacts, ClusterFacts, EnvoyFacts, EnvoyHost, Facts, MemberFacts, MeshFacts, NamedEntry, NodeFacts,
+        ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServiceFacts, Sidecar,
+        SourceFacts, ThreadState, UsedRange,
     },
     gtid::GtidSet,
     problem::Fetched,
@@ -89,8 +89,18 @@ fn cluster(context: &str, uid: &str) -> ClusterFacts {
         istio_versions: vec!["v1".to_owned(), "v1beta1".to_owned()],
         istiod_ready: Some(1),
         istiod_wanted: Some(1),
-        ranges: vec!["10.42.0.0/20".to_owned(), "10.42.16.0/20".to_owned()],
+        in_use: AddressesInUse {
+            ranges: vec![
+                used("10.42.0.0/20", "podCIDR of node n"),
+                used("10.42.16.0/20", "ServiceCIDR kubernetes"),
+            ],
+            unlisted: Vec::new(),
+        },
     }
+}
+
+pub(crate) fn used(range: &str, holder: &str) -> UsedRange {
+    UsedRange { range: range.parse().unwrap(), holder: holder.to_owned() }
 }
 
 pub(crate) fn pod(name: &str, node: &str, sidecar: Sidecar) -> PodFacts {

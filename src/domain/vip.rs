@@ -4,7 +4,9 @@
 //! own allocator (`PILOT_IP_AUTOALLOCATE_IPV4_PREFIX`), 255.0.0.0/8 holds the limited broadcast address, and a last
 //! octet of 0 or 255 looks like a network or broadcast address to whoever thinks in /24.
 
-use std::{collections::HashSet, net::Ipv4Addr};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
 
 /// First octets 240 to 254, any second octet, without the pair 240.240.
 const PAIRS: u64 = 15 * 256 - 1;
@@ -20,17 +22,27 @@ pub fn derive(host: &str) -> Ipv4Addr {
     candidate(start(host))
 }
 
-/// The derived address, or the next free one after it when others have it: the same for the same host and the same
-/// `taken`, in whatever order. `taken` must not hold the host's own present address, or it is given another one.
-pub fn choose(host: &str, taken: &[Ipv4Addr]) -> Ipv4Addr {
-    let taken: HashSet<&Ipv4Addr> = taken.iter().collect();
-    let start = start(host);
-    // One more look than there are taken addresses always finds a free one: there are far more candidates than
-    // addresses a cluster can hold.
-    (0..=taken.len() as u64)
-        .map(|step| candidate((start + step) % CANDIDATES))
-        .find(|address| !taken.contains(address))
-        .unwrap_or_else(|| candidate(start))
+/// The derived address, or the next one after it that lies in none of the ranges in use: the same for the same host and the
+/// same `taken`, in whatever order. `None` where they leave nothing free. `taken` must not hold the host's own present
+/// address, or it is given another one.
+pub fn choose(host: &str, taken: &[Ipv4Net]) -> Option<Ipv4Addr> {
+    let mut taken = Ipv4Net::aggregate(&taken.to_vec());
+    taken.sort_unstable();
+    next_free(start(host), &taken).or_else(|| next_free(0, &taken)).map(candidate)
+}
+
+/// The first number from `from` on whose address is in none of the ranges, which are disjoint and ascending. A range is
+/// passed in one step, however big it is.
+fn next_free(from: u64, taken: &[Ipv4Net]) -> Option<u64> {
+    let pass = |number: u64, range: &Ipv4Net| {
+        if number < CANDIDATES && range.contains(&candidate(number)) { above(range.broadcast()) } else { number }
+    };
+    Some(taken.iter().fold(from, pass)).filter(|number| *number < CANDIDATES)
+}
+
+/// An address, or a range in CIDR form, as whoever holds it writes it; `None` for anything that holds no IPv4 address.
+pub(crate) fn range(text: &str) -> Option<Ipv4Net> {
+    text.parse().ok().or_else(|| text.parse::<Ipv4Addr>().ok().map(Ipv4Net::from))
 }
 
 /// Whether a configured address may serve: in 240.0.0.0/4, outside Istio's own 240.240.0.0/16, no edge of a /24.
@@ -69,6 +81,23 @@ fn candidate(index: u64) -> Ipv4Addr {
     let pair = if pair < 240 { pair } else { pair + 1 };
     let octet = |value: u64| u8::try_from(value & 0xff).unwrap_or_default();
     Ipv4Addr::new(octet(240 + pair / 256), octet(pair), octet(third), octet(last))
+}
+
+/// The number of the first candidate above an address; [`CANDIDATES`] where there is none.
+fn above(address: Ipv4Addr) -> u64 {
+    let [first, second, third, last] = address.octets().map(u64::from);
+    match first {
+        0..240 => 0,
+        255 => CANDIDATES,
+        _ => match (first - 240) * 256 + second {
+            // Nothing of 240.240 is a candidate.
+            240 => 240 * 256 * LAST,
+            pair => {
+                let pair = if pair < 240 { pair } else { pair - 1 };
+                (pair * 256 + third) * LAST + last.min(LAST)
+            }
+        },
+    }
 }
 
 #[cfg(test)]
@@ -128,25 +157,84 @@ mod tests {
         }
 
         #[test]
+        fn the_next_candidate_above_an_address_is_the_smallest_one(a in 0..CANDIDATES, bits in any::<u32>()) {
+            prop_assert_eq!(above(candidate(a)), a + 1);
+            let address = Ipv4Addr::from(bits);
+            let next = above(address);
+            prop_assert!(next == CANDIDATES || candidate(next) > address);
+            prop_assert!(next == 0 || candidate(next - 1) <= address);
+        }
+
+        #[test]
         fn what_is_chosen_is_free_and_the_order_of_the_taken_does_not_count(
             host in "[a-z]{1,12}\\.global",
             run in 0_usize..40,
-            others in proptest::collection::vec(any::<u32>(), 0..20),
+            others in proptest::collection::vec((any::<u32>(), 1_u8..=32), 0..20),
         ) {
-            let mut taken: Vec<Ipv4Addr> = others.into_iter().map(Ipv4Addr::from).collect();
+            let mut taken: Vec<Ipv4Net> =
+                others.into_iter().map(|(bits, length)| Ipv4Net::new(Ipv4Addr::from(bits), length).unwrap()).collect();
             for _ in 0..run {
-                taken.push(choose(&host, &taken));
+                taken.extend(choose(&host, &taken).map(Ipv4Net::from));
             }
             let chosen = choose(&host, &taken);
-            prop_assert!(!taken.contains(&chosen));
-            prop_assert_eq!(check(chosen), Ok(()));
+            if let Some(chosen) = chosen {
+                prop_assert!(!taken.iter().any(|range| range.contains(&chosen)));
+                prop_assert_eq!(check(chosen), Ok(()));
+            }
             taken.reverse();
             prop_assert_eq!(choose(&host, &taken), chosen);
         }
 
         #[test]
+        fn ranges_are_passed_as_if_step_by_step(
+            host in "[a-z]{1,12}\\.global",
+            ranges in proptest::collection::vec((0_u32..2000, 24_u8..=32), 0..12),
+        ) {
+            let near = derive(&host).to_bits();
+            let taken: Vec<Ipv4Net> = ranges
+                .into_iter()
+                .map(|(offset, length)| Ipv4Net::new(Ipv4Addr::from(near.saturating_add(offset)), length).unwrap())
+                .collect();
+            let stepped = (0..)
+                .map(|step| candidate((start(&host) + step) % CANDIDATES))
+                .find(|address| !taken.iter().any(|range| range.contains(address)));
+            prop_assert_eq!(choose(&host, &taken), stepped);
+        }
+
+        #[test]
         fn the_derived_address_is_taken_when_it_is_free(host in "[a-z]{1,12}\\.global") {
-            prop_assert_eq!(choose(&host, &[Ipv4Addr::new(10, 0, 0, 1)]), derive(&host));
+            prop_assert_eq!(choose(&host, &[range("10.0.0.0/8").unwrap()]), Some(derive(&host)));
+        }
+    }
+
+    #[test]
+    fn a_range_of_any_size_is_left_and_nothing_free_is_said() {
+        let of = |texts: &[&str]| texts.iter().map(|text| range(text).unwrap()).collect::<Vec<_>>();
+        let host = "pxc-source.production.global";
+        for taken in [&["240.0.0.0/5"][..], &["248.0.0.0/5"], &["240.0.0.0/5", "248.0.0.0/6"], &["0.0.0.0/1"]] {
+            let chosen = choose(host, &of(taken)).unwrap();
+            assert!(!of(taken).iter().any(|range| range.contains(&chosen)), "{chosen} of {taken:?}");
+            assert_eq!(check(chosen), Ok(()));
+        }
+        assert_eq!(choose(host, &of(&["240.0.0.0/5", "248.0.0.0/5"])), None);
+        assert_eq!(choose(host, &of(&["0.0.0.0/0"])), None);
+    }
+
+    #[test]
+    fn ranges_hold_their_addresses_and_no_others() {
+        for (text, address, inside) in [
+            ("240.0.0.7", "240.0.0.7", true),
+            ("240.0.0.7", "240.0.0.8", false),
+            ("240.0.0.0/24", "240.0.0.255", true),
+            ("240.0.0.0/24", "240.0.1.0", false),
+            ("0.0.0.0/0", "240.0.0.7", true),
+            ("240.0.0.9/31", "240.0.0.8", true),
+            ("240.0.0.0/33", "240.0.0.0", false),
+            ("fd00::/8", "240.0.0.0", false),
+            ("*", "240.0.0.0", false),
+        ] {
+            let holds = range(text).is_some_and(|range| range.contains(&address.parse::<Ipv4Addr>().unwrap()));
+            assert_eq!(holds, inside, "{text} {address}");
         }
     }
 }

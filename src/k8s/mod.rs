@@ -6,6 +6,7 @@ pub mod client;
 pub mod error;
 pub mod exec;
 pub mod forward;
+mod in_use;
 pub mod lease;
 pub mod observe;
 pub mod pods;

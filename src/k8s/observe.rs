@@ -5,7 +5,6 @@ use k8s_openapi::api::{
     apps::v1::Deployment,
     authentication::v1::SelfSubjectReview,
     core::v1::{Namespace, Node, Service},
-    networking::v1::ServiceCIDR,
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -16,11 +15,12 @@ use serde_json::Value;
 use super::{
     Cluster, K8sError,
     access::{self, ISTIO_NAMESPACE},
+    in_use,
 };
 use crate::{
     domain::{
         check::Side,
-        facts::{ClusterFacts, NamedEntry, NodeFacts, ObjectFacts, ServiceFacts},
+        facts::{AddressesInUse, ClusterFacts, NamedEntry, NodeFacts, ObjectFacts, ServiceFacts},
     },
     wait::Deadline,
 };
@@ -53,7 +53,7 @@ pub async fn cluster_facts(
             }
         }
     }
-    let (uid, user, denied, istio_versions, istiod, ranges) = tokio::try_join!(
+    let (uid, user, denied, istio_versions, istiod, in_use) = tokio::try_join!(
         uid(cluster, deadline),
         user(cluster, deadline),
         access::denied(cluster, side, secrets, served, deadline),
@@ -66,8 +66,8 @@ pub async fn cluster_facts(
         },
         async {
             match side {
-                Side::Source => Ok(Vec::new()),
-                Side::Replica | Side::Client => ranges(cluster, deadline).await,
+                Side::Source => Ok(AddressesInUse::default()),
+                Side::Replica | Side::Client => in_use::in_use(cluster, deadline).await,
             }
         },
     )?;
@@ -81,7 +81,7 @@ pub async fn cluster_facts(
         istio_versions,
         istiod_ready: istiod.map(|(ready, _)| ready),
         istiod_wanted: istiod.map(|(_, wanted)| wanted),
-        ranges,
+        in_use,
     })
 }
 
@@ -128,27 +128,6 @@ async fn istiod(cluster: &Cluster, deadline: Deadline) -> Result<Option<(u32, u3
     let sum =
         |of: &dyn Fn(&Deployment) -> i32| u32::try_from(list.items.iter().map(of).sum::<i32>()).unwrap_or_default();
     Ok((!list.items.is_empty()).then(|| (sum(&ready), sum(&wanted))))
-}
-
-/// `podCIDR` of the nodes and the ServiceCIDRs, as far as they may be read and are served (ServiceCIDR: since 1.33).
-async fn ranges(cluster: &Cluster, deadline: Deadline) -> Result<Vec<String>, K8sError> {
-    let nodes: Api<Node> = Api::all(cluster.client());
-    let cidrs: Api<ServiceCIDR> = Api::all(cluster.client());
-    let all = ListParams::default();
-    let (nodes, cidrs) = tokio::join!(
-        cluster.call("listing nodes", deadline, nodes.list(&all)),
-        cluster.call("listing ServiceCIDRs", deadline, cidrs.list(&all)),
-    );
-    let mut ranges: Vec<String> = Vec::new();
-    for spec in readable(nodes)?.into_iter().flat_map(|list| list.items).filter_map(|node| node.spec) {
-        ranges.extend(spec.pod_cidrs.unwrap_or_else(|| spec.pod_cidr.into_iter().collect()));
-    }
-    for spec in readable(cidrs)?.into_iter().flat_map(|list| list.items).filter_map(|cidr| cidr.spec) {
-        ranges.extend(spec.cidrs.unwrap_or_default());
-    }
-    ranges.sort();
-    ranges.dedup();
-    Ok(ranges)
 }
 
 /// What may not be read, or is not served, is no error of the whole: `None`.

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +29,28 @@ pub struct ClusterFacts {
     /// Pods that istiod's Deployments ask for; `None` as above.
     #[serde(default)]
     pub istiod_wanted: Option<u32>,
-    /// `podCIDR` of nodes and ServiceCIDR ranges, as text; may be empty (both are optional fields).
-    pub ranges: Vec<String>,
+    /// Which IPv4 addresses it uses itself; read of the cluster that has the mesh name only.
+    #[serde(default)]
+    pub in_use: AddressesInUse,
+}
+
+/// IPv4 addresses that a cluster uses itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AddressesInUse {
+    /// `podCIDR` of nodes and ServiceCIDRs (both are optional fields), and of 240.0.0.0/4 the addresses of nodes, pods and
+    /// Services that lie in none of these.
+    pub ranges: Vec<UsedRange>,
+    /// What the user may not list, or the API server does not serve.
+    pub unlisted: Vec<String>,
+}
+
+/// A range and who has it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UsedRange {
+    /// The range; a single address as `/32`.
+    pub range: Ipv4Net,
+    /// `podCIDR of node n`, `ServiceCIDR kubernetes`, `pod x` …
+    pub holder: String,
 }
 
 /// A permission that is missing, in the words of RBAC.

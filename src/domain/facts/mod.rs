@@ -7,7 +7,9 @@ mod server;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use cluster::{ClusterFacts, DeniedRule, LeaseFacts, NodeFacts, ObjectFacts, PodFacts, ServiceFacts, Sidecar};
+pub use cluster::{
+    AddressesInUse, ClusterFacts, DeniedRule, LeaseFacts, NodeFacts, ObjectFacts, PodFacts, ServiceFacts, Sidecar, UsedRange,
+};
 pub use mesh::{EnvoyFacts, EnvoyHost, MeshFacts, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd};
 pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ThreadError, ThreadState};
 

@@ -1,6 +1,7 @@
 //! Before anything is written: does Istio serve, is there a way into the source, are the name and its address free, and
 //! has every member a sidecar that takes the link's traffic?
 
+mod address;
 mod control_plane;
 mod entrance;
 mod names;

@@ -1,8 +1,11 @@
 //! The mesh name and its virtual address: does anything else in the replica's cluster claim them?
 
-use super::super::{
-    ask, ids,
-    kubectl::{Kubectl, with},
+use super::{
+    super::{
+        ask, ids,
+        kubectl::{Kubectl, with},
+    },
+    address,
 };
 use crate::domain::{
     check::{Check, Subject},
@@ -38,61 +41,11 @@ pub(super) fn names(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
             if fatal { host.failed(problem) } else { host.warned(problem) }
         }
     };
-    vec![vip_free(spec, facts, mesh), host]
+    vec![address::address(spec, facts, mesh), host]
 }
 
-fn others<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> impl Iterator<Item = &'a NamedEntry> {
+pub(super) fn others<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> impl Iterator<Item = &'a NamedEntry> {
     mesh.entries.iter().filter(|entry| !desired::is_own(spec, entry))
-}
-
-fn vip_free(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check {
-    let asked = ask(ids::VIP_FREE, Subject::Link);
-    let (vip, origin) = match desired::desired_vip(spec, facts) {
-        Ok(found) => found,
-        Err(problem) => return asked.unfetched(&problem),
-    };
-    let origin = match origin {
-        desired::VipOrigin::Configured => "configured",
-        desired::VipOrigin::Kept => "kept from the link's ServiceEntry",
-        desired::VipOrigin::Derived => "derived from the mesh name",
-    };
-    let next = || {
-        let taken: Vec<_> =
-            mesh.entries.iter().flat_map(|entry| &entry.addresses).filter_map(|a| a.parse().ok()).collect();
-        crate::domain::vip::choose(&spec.host, &[taken, vec![vip]].concat())
-    };
-    if let Some(entry) =
-        others(spec, mesh).find(|entry| entry.addresses.iter().any(|range| desired::contains(range, vip)))
-    {
-        let problem = Problem::new(
-            Code::VipInUse,
-            format!(
-                "ServiceEntry `{}/{}` has {vip} already, so connections could end at its hosts",
-                entry.namespace, entry.name
-            ),
-        )
-        .seen(format!("{vip} is {origin}"))
-        .seen(format!(
-            "{}/{}: hosts {}, addresses {}",
-            entry.namespace,
-            entry.name,
-            entry.hosts.join(", "),
-            entry.addresses.join(", ")
-        ));
-        let commands = Kubectl::of(spec, facts, spec.client_side())
-            .map(|kubectl| kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]));
-        let text = format!("Write a free address into the configuration, for example `vip: {}`", next());
-        return asked.failed(problem.hint(with(Hint::text(text), commands)));
-    }
-    if let Some(range) = desired::cluster_ranges(facts).iter().find(|range| desired::contains(range, vip)) {
-        return asked.failed(
-            Problem::new(Code::VipInUse, format!("{vip} lies in a range that the replica's cluster uses itself"))
-                .seen(format!("{vip} is {origin}"))
-                .seen(format!("the range is {range}"))
-                .hint(Hint::text("write an address outside the cluster's ranges into the configuration as `vip`")),
-        );
-    }
-    asked.passed([format!("{vip}, {origin}")])
 }
 
 /// Another definition of the mesh name, and whether it can win: in the members' own namespace it is merged with ours,

@@ -8,8 +8,9 @@ use super::{broken, check_of, commands, replica, shown, unread, verdict};
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
-    facts::{ObjectFacts, Sidecar},
+    facts::{MeshFacts, ObjectFacts, Sidecar},
     judge::{MutualTls, ids, mutual_tls},
+    problem::Fetched,
     sample::{self, endpoints_spec, facts, got, object, other_entry, replicas, sources, spec},
 };
 
@@ -91,8 +92,14 @@ fn an_address_in_use_is_refused_and_a_free_one_proposed() {
         assert_eq!(crate::domain::vip::check(proposed.parse().unwrap()), Ok(()), "{hint}");
     }
     broken(ids::VIP_FREE, &Subject::Link, ("failed", Code::VipInUse), |_, facts| {
-        got(&mut facts.client.cluster).ranges.push("240.0.0.0/16".to_owned());
+        got(&mut facts.client.cluster).in_use.ranges.push(sample::used("240.0.0.0/16", "podCIDR of node n"));
     });
+    let check = broken(ids::VIP_FREE, &Subject::Link, ("failed", Code::VipInUse), |spec, facts| {
+        spec.vip = None;
+        facts.client.mesh = Fetched::Got(MeshFacts { entries: Vec::new() });
+        got(&mut facts.client.cluster).in_use.ranges.push(sample::used("240.0.0.0/4", "podCIDR of node n"));
+    });
+    assert!(check.problem().unwrap().message.contains("nothing of 240.0.0.0/4"));
     broken(ids::VIP_FREE, &Subject::Link, ("unknown", Code::ApiTimedOut), |_, facts| {
         facts.client.mesh = unread(Code::ApiTimedOut);
     });
