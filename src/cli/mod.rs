@@ -197,8 +197,8 @@ impl Context {
 fn target_of(spec: &LinkSpec) -> Event {
     let context = |context: &Option<String>| context.clone().unwrap_or_else(|| "(current context)".to_owned());
     let source = match &spec.source {
-        SourceLocation::Kubernetes { cluster, service } => {
-            format!("{}/{}/Service {service}", context(&cluster.context), cluster.namespace)
+        SourceLocation::Kubernetes { cluster, target, .. } => {
+            format!("{}/{}/{target}", context(&cluster.context), cluster.namespace)
         }
         SourceLocation::Endpoints(endpoints) => {
             endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")

@@ -210,8 +210,8 @@ mod tests {
     fn what_is_written_loads_as_what_was_meant() {
         let draft = draft();
         let link = loaded(&draft);
-        let SourceLocation::Kubernetes { cluster, service } = &link.source else { panic!("kubernetes") };
-        assert_eq!((cluster.context.as_deref(), service.as_str()), (Some("production"), "pxc"));
+        let SourceLocation::Kubernetes { cluster, target, .. } = &link.source else { panic!("kubernetes") };
+        assert_eq!((cluster.context.as_deref(), target.to_string().as_str()), (Some("production"), "Service/pxc"));
         let replication = link.replication().unwrap().replication;
         let password = |account: Option<&Account>| account.map(|it| it.password.clone());
         let drafted = draft.source.account.map(|it| it.password);

@@ -14,15 +14,18 @@ use super::{
 use crate::domain::{
     code::Code,
     hint::Hint,
+    pxc,
     spec::{
-        Account, ClientSpec, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicationSpec, SecretRef, ServiceSpec,
-        SourceLocation, Tls,
+        Account, AddressType, ClientSpec, ClusterRef, Endpoint, EntranceSpec, LagThresholds, LinkSpec, ReplicationSpec,
+        SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls, WayIn,
     },
     vip,
 };
 
 /// MySQL's port.
 const PORT: u16 = 3306;
+/// Enough to survive losing nodes, few enough to read and to probe.
+const ENDPOINT_LIMIT: u16 = 32;
 const LAG_WARNING: (&str, Duration) = ("30s", Duration::from_secs(30));
 const LAG_CRITICAL: (&str, Duration) = ("5m", Duration::from_mins(5));
 
@@ -175,14 +178,56 @@ impl Validator<'_> {
             self.need(&key("context"), None::<()>, how);
         }
         let cluster = self.cluster(base, raw.kubeconfig, raw.context, raw.namespace);
-        let service = if self.written(&key("pxc")) {
-            self.not_yet(&key("pxc"), "name the Service that selects the source's members: `service: NAME`");
-            None
+        self.exactly_one(base, &["service", "pxc"], "");
+        let target = if self.written(&key("pxc")) {
+            self.resource(&key("pxc"), raw.pxc).map(SourceTarget::Pxc)
         } else {
             let how = "name the Service that selects the source's members, such as `service: pxc`";
-            self.required(&key("service"), raw.service, names::label, how)
+            self.optional(&key("service"), raw.service, names::label, how).map(SourceTarget::Service)
         };
-        Some(SourceLocation::Kubernetes { cluster: cluster?, service: service? })
+        let entrance = self.entrance(base, raw.entry, raw.address_type, raw.max_endpoints);
+        Some(SourceLocation::Kubernetes { cluster: cluster?, target: target?, entrance: entrance? })
+    }
+
+    /// The name of a PerconaXtraDBCluster; the operator makes names of Services and labels from it.
+    fn resource(&mut self, path: &str, name: Option<String>) -> Option<String> {
+        let how = "name the PerconaXtraDBCluster, such as `pxc: cluster1`; `kubectl get pxc` lists them";
+        self.optional(path, name, names::label, how)
+    }
+
+    fn entrance(
+        &mut self,
+        base: &str,
+        entry: Option<raw::Entry>,
+        address_type: Option<raw::AddressType>,
+        limit: Option<u16>,
+    ) -> Option<EntranceSpec> {
+        let key = |leaf: &str| format!("{base}.{leaf}");
+        let way = entry.map(|entry| match entry {
+            raw::Entry::LoadBalancer => WayIn::LoadBalancer,
+            raw::Entry::ExternalIp => WayIn::ExternalIp,
+            raw::Entry::NodePort => WayIn::NodePort,
+            raw::Entry::HostPort => WayIn::HostPort,
+        });
+        match way {
+            Some(way) => self.note_written(&key("entry"), way),
+            None => self.note(&key("entry"), "what the Service offers", Origin::Default),
+        }
+        let kind = match address_type {
+            None | Some(raw::AddressType::InternalIp) => AddressType::InternalIp,
+            Some(raw::AddressType::ExternalIp) => AddressType::ExternalIp,
+        };
+        match address_type {
+            Some(_) => self.note_written(&key("addressType"), kind),
+            None => self.note(&key("addressType"), kind, Origin::Default),
+        }
+        let path = key("maxEndpoints");
+        match limit {
+            Some(limit) => self.note_written(&path, limit),
+            None if self.written(&path) => return None,
+            None => self.note(&path, ENDPOINT_LIMIT, Origin::Default),
+        }
+        Some(EntranceSpec { way, address_type: kind, limit: limit.unwrap_or(ENDPOINT_LIMIT) })
     }
 
     fn cluster(
@@ -243,13 +288,23 @@ impl Validator<'_> {
     ) -> Option<ClientSpec> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         let cluster = self.cluster(base, raw.kubeconfig, raw.context, raw.namespace);
-        if self.written(&key("pxc")) {
-            self.not_yet(&key("pxc"), "select the members by `selector` and name their `container`");
-            return None;
-        }
+        self.exactly_one(base, &["selector", "pxc"], "");
         let how = "write the label selector of the pods, such as `selector: app=pxc`";
-        let selector = self.required(&key("selector"), raw.selector, names::selector, how);
-        let container = self.required(&key("container"), raw.container, names::label, container);
+        let selector = if self.written(&key("pxc")) {
+            let selector = self.resource(&key("pxc"), raw.pxc).map(|name| pxc::selector(&name));
+            if let Some(selector) = &selector {
+                self.note(&key("selector"), selector, Origin::Derived { of: "`pxc`".into() });
+            }
+            selector
+        } else {
+            self.optional(&key("selector"), raw.selector, names::selector, how)
+        };
+        let container = if self.written(&key("pxc")) && !self.written(&key("container")) {
+            self.note(&key("container"), pxc::CONTAINER, Origin::Derived { of: "`pxc`".into() });
+            Some(pxc::CONTAINER.to_owned())
+        } else {
+            self.required(&key("container"), raw.container, names::label, container)
+        };
         Some(ClientSpec { cluster: cluster?, selector: selector?, container: container? })
     }
 

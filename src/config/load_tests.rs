@@ -257,6 +257,25 @@ fn what_does_not_fit_together() {
 }
 
 #[test]
+fn an_operators_resource_and_how_the_source_is_entered() {
+    let source = (
+        "service: pxc, kubeconfig: kube/production",
+        "pxc: cluster1, entry: hostPort, addressType: ExternalIP, maxEndpoints: 3",
+    );
+    let replica = ("selector: app=pxc, container: pxc", "pxc: cluster2");
+    let config = parsed(&GOOD.replace(source.0, source.1).replace(replica.0, replica.1)).unwrap();
+    let said = config.view.values.iter().filter(|value| value.key.contains(".kubernetes."));
+    let said: Vec<String> = said.map(|value| format!("{} = {} ({})", value.key, value.value, value.origin)).collect();
+    assert_snapshot!(said.join("\n"));
+    assert_snapshot!(with("service: pxc,", "service: pxc, pxc: cluster1,"));
+    assert_snapshot!(with("selector: app=pxc,", "selector: app=pxc, pxc: cluster2,"));
+    assert_snapshot!(with(
+        "service: pxc,",
+        "pxc: Cluster_1, entry: nodePorts, addressType: Hostname, maxEndpoints: 0,"
+    ));
+}
+
+#[test]
 fn what_two_links_may_not_share() {
     let second = GOOD.split_once("  production:\n").unwrap().1;
     assert_snapshot!(wrong(&format!("{GOOD}  second:\n{second}")));
@@ -264,7 +283,6 @@ fn what_two_links_may_not_share() {
 
 #[test]
 fn what_this_version_does_not_serve_yet() {
-    assert_snapshot!(with("service: pxc, kubeconfig: kube/production", "pxc: cluster1"));
     assert_snapshot!(with(
         "kubernetes: {context: dr, namespace: pxc, selector: app=pxc, container: pxc}",
         "server: {host: 127.0.0.1, port: 3307}"

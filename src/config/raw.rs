@@ -64,9 +64,10 @@ pub(super) struct Source {
     pub(super) account: Option<Account>,
 }
 
-/// The source's cluster.
+/// The source's cluster, and in it exactly one of `service` and `pxc`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["service"]}, {"required": ["pxc"]}]))]
 pub(super) struct SourceKubernetes {
     /// A kubeconfig file, relative to this file's folder. Default: `KUBECONFIG`, then `~/.kube/config`.
     pub(super) kubeconfig: Option<String>,
@@ -77,9 +78,43 @@ pub(super) struct SourceKubernetes {
     pub(super) namespace: Option<String>,
     /// The Service that selects the source's members.
     pub(super) service: Option<String>,
-    /// A resource of the Percona operator. Not served by this version.
-    #[expect(dead_code, reason = "that it is written is enough to refuse it until it is served")]
+    /// A PerconaXtraDBCluster of the Percona operator; its expose settings say which Services lead to it.
     pub(super) pxc: Option<String>,
+    /// The way in from outside. Default: the first that the Service offers, in the order listed here.
+    pub(super) entry: Option<Entry>,
+    /// Which address of a node counts. Default: `InternalIP`.
+    pub(super) address_type: Option<AddressType>,
+    /// The most endpoints that the link gets. Default: 32.
+    #[schemars(range(min = 1))]
+    pub(super) max_endpoints: Option<u16>,
+}
+
+/// A way into a Service from outside of its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum Entry {
+    /// The addresses of its load balancer.
+    #[serde(rename = "loadBalancer")]
+    LoadBalancer,
+    /// Its `externalIPs`.
+    #[serde(rename = "externalIP")]
+    ExternalIp,
+    /// The addresses of the ready nodes, at its node port.
+    #[serde(rename = "nodePort")]
+    NodePort,
+    /// The addresses of the nodes that run its ready pods, at their host port.
+    #[serde(rename = "hostPort")]
+    HostPort,
+}
+
+/// The kinds of addresses that a node has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub(super) enum AddressType {
+    /// In its own network.
+    #[serde(rename = "InternalIP")]
+    InternalIp,
+    /// For everybody else.
+    #[serde(rename = "ExternalIP")]
+    ExternalIp,
 }
 
 /// An address where the source is reachable from the replica's cluster.
@@ -108,9 +143,10 @@ pub(super) struct Replica {
     pub(super) account: Option<Account>,
 }
 
-/// The cluster of the pods that use the name.
+/// The cluster of the pods that use the name, and in it exactly one of `selector` and `pxc`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["selector"]}, {"required": ["pxc"]}]))]
 pub(super) struct ClientKubernetes {
     /// A kubeconfig file, relative to this file's folder. Default: `KUBECONFIG`, then `~/.kube/config`, then in-cluster.
     pub(super) kubeconfig: Option<String>,
@@ -121,10 +157,9 @@ pub(super) struct ClientKubernetes {
     pub(super) namespace: Option<String>,
     /// The label selector of the pods.
     pub(super) selector: Option<String>,
-    /// The application container; in a replica's members the one in which mysqld runs.
+    /// The application container; in a replica's members the one in which mysqld runs. Default: `pxc` where `pxc` is written.
     pub(super) container: Option<String>,
-    /// A resource of the Percona operator. Not served by this version.
-    #[expect(dead_code, reason = "that it is written is enough to refuse it until it is served")]
+    /// A PerconaXtraDBCluster of the Percona operator, whose pods are meant.
     pub(super) pxc: Option<String>,
 }
 

@@ -15,6 +15,7 @@ pub mod lag;
 pub(crate) mod nearest;
 pub mod plan;
 pub mod problem;
+pub mod pxc;
 pub mod quote;
 #[cfg(test)]
 pub(crate) mod sample;

@@ -5,15 +5,15 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use super::{
     channel::desired_channel,
     facts::{
-        AddressesInUse, ChannelFacts, ClientFacts, ClusterFacts, EnvoyFacts, EnvoyHost, Facts, MemberFacts, MeshFacts, NamedEntry, NodeFacts,
-        ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServiceFacts, Sidecar,
-        SourceFacts, ThreadState, UsedRange,
+        AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClusterFacts, EntryEndpoint, EnvoyFacts, EnvoyHost,
+        Facts, MemberFacts, MeshFacts, NamedEntry, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd,
+        ServerFacts, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, ThreadState, UsedRange,
     },
     gtid::GtidSet,
     problem::Fetched,
     spec::{
-        Account, ClientSpec, ClusterRef, Endpoint, LagThresholds, LinkSpec, ReplicationSpec, SecretRef, ServiceSpec,
-        SourceLocation, Tls,
+        Account, AddressType, ClientSpec, ClusterRef, Endpoint, EntranceSpec, LagThresholds, LinkSpec, PortSpec,
+        Protocol, ReplicationSpec, SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls,
     },
 };
 
@@ -48,7 +48,11 @@ pub(crate) fn spec() -> LinkSpec {
         name: "production".to_owned(),
         host: "pxc-source.production.global".to_owned(),
         vip: None,
-        source: SourceLocation::Kubernetes { cluster: cluster("production"), service: "pxc".to_owned() },
+        source: SourceLocation::Kubernetes {
+            cluster: cluster("production"),
+            target: SourceTarget::Service("pxc".to_owned()),
+            entrance: EntranceSpec { way: None, address_type: AddressType::InternalIp, limit: 32 },
+        },
         client: ClientSpec { cluster: cluster("dr"), selector: "app=pxc".to_owned(), container: "pxc".to_owned() },
         service: ServiceSpec::Replication(Box::new(ReplicationSpec {
             port: 3306,
@@ -68,6 +72,14 @@ pub(crate) fn replication(spec: &mut LinkSpec) -> &mut ReplicationSpec {
         ServiceSpec::Replication(replication) => replication,
         ServiceSpec::Ports(ports) => panic!("ports: {ports:?}"),
     }
+}
+
+/// A link that carries HTTP and another port of the source's Service.
+pub(crate) fn ports_spec() -> LinkSpec {
+    let port = |number, name: &str, protocol| PortSpec { number, name: name.to_owned(), protocol };
+    let mut spec = spec();
+    spec.service = ServiceSpec::Ports(vec![port(8080, "http", Protocol::Http), port(9000, "tcp-echo", Protocol::Tcp)]);
+    spec
 }
 
 /// The same link with addresses of the source instead of its cluster.
@@ -90,10 +102,7 @@ fn cluster(context: &str, uid: &str) -> ClusterFacts {
         istiod_ready: Some(1),
         istiod_wanted: Some(1),
         in_use: AddressesInUse {
-            ranges: vec![
-                used("10.42.0.0/20", "podCIDR of node n"),
-                used("10.42.16.0/20", "ServiceCIDR kubernetes"),
-            ],
+            ranges: vec![used("10.42.0.0/20", "podCIDR of node n"), used("10.42.16.0/20", "ServiceCIDR kubernetes")],
             unlisted: Vec::new(),
         },
     }
@@ -112,6 +121,7 @@ pub(crate) fn pod(name: &str, node: &str, sidecar: Sidecar) -> PodFacts {
         node: Some(node.to_owned()),
         ready: true,
         containers: vec!["pxc".to_owned()],
+        host_ports: Vec::new(),
         sidecar,
         dns_capture: matches!(sidecar, Sidecar::Present { .. }).then_some(true),
         owner: Some("StatefulSet/pxc".to_owned()),
@@ -195,6 +205,12 @@ pub(crate) fn own_entry() -> NamedEntry {
         hosts: vec!["pxc-source.production.global".to_owned()],
         addresses: vec![VIP.to_owned()],
         link: Some("production".to_owned()),
+        endpoints: ["198.18.0.11", "198.18.0.21"]
+            .map(|address| EntryEndpoint {
+                address: address.to_owned(),
+                ports: BTreeMap::from([("tcp-mysql".to_owned(), 31306)]),
+            })
+            .to_vec(),
     }
 }
 
@@ -206,6 +222,7 @@ pub(crate) fn other_entry(namespace: &str, host: &str, address: &str) -> NamedEn
         hosts: vec![host.to_owned()],
         addresses: vec![address.to_owned()],
         link: None,
+        endpoints: Vec::new(),
     }
 }
 
@@ -223,6 +240,35 @@ fn node(name: &str, address: &str) -> NodeFacts {
     NodeFacts { name: name.to_owned(), ready: true, addresses: vec![("InternalIP".to_owned(), ip(address))] }
 }
 
+/// The source's Service, with a node port.
+pub(crate) fn service() -> ServiceFacts {
+    let backend = |pod: &str, node: &str| BackendFacts {
+        pod: pod.to_owned(),
+        node: Some(node.to_owned()),
+        ready: true,
+        host_ports: Vec::new(),
+    };
+    ServiceFacts {
+        name: "pxc".to_owned(),
+        kind: "NodePort".to_owned(),
+        selector: BTreeMap::from([("app".to_owned(), "pxc".to_owned())]),
+        ports: vec![service_port(3306, Some(31306))],
+        local_only: false,
+        external_ips: Vec::new(),
+        ingress: Vec::new(),
+        backends: Fetched::Got(vec![backend("pxc-0", "production-0"), backend("pxc-1", "production-1")]),
+    }
+}
+
+pub(crate) fn service_port(number: u16, node_port: Option<u16>) -> ServicePortFacts {
+    ServicePortFacts { number, name: None, node_port, target: number.to_string() }
+}
+
+/// The source's Service, to be changed.
+pub(crate) fn source_service(facts: &mut Facts) -> &mut ServiceFacts {
+    &mut got(facts.source.services.as_mut().unwrap())[0]
+}
+
 /// Two members on each side, linked, running and caught up; the path proven from both members.
 pub(crate) fn facts() -> Facts {
     let sidecar = Sidecar::Present { ready: true };
@@ -233,13 +279,8 @@ pub(crate) fn facts() -> Facts {
         at: "2026-11-21T08:00:09Z".parse().unwrap(),
         source: SourceFacts {
             cluster: Some(Fetched::Got(cluster("production", "uid-of-production"))),
-            service: Some(Fetched::Got(ServiceFacts {
-                name: "pxc".to_owned(),
-                kind: "NodePort".to_owned(),
-                selector: BTreeMap::from([("app".to_owned(), "pxc".to_owned())]),
-                ports: vec![(3306, Some(31306))],
-                local_only: false,
-            })),
+            pxc: None,
+            services: Some(Fetched::Got(vec![service()])),
             nodes: Some(Fetched::Got(vec![node("production-1", "198.18.0.21"), node("production-0", "198.18.0.11")])),
             members: Fetched::Got(vec![
                 member(pod("pxc-0", "production-0", Sidecar::Absent), server(SOURCE[0], 1)),

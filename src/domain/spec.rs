@@ -79,11 +79,93 @@ pub enum SourceLocation {
     Kubernetes {
         /// Which cluster.
         cluster: ClusterRef,
-        /// The Service that selects the source's pods.
-        service: String,
+        /// What of it the name leads to.
+        target: SourceTarget,
+        /// How it is entered from outside.
+        entrance: EntranceSpec,
     },
     /// Addresses only, where the source's API is out of reach.
     Endpoints(Vec<Endpoint>),
+}
+
+/// What of the source's cluster the name leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SourceTarget {
+    /// The Service that selects the source's pods.
+    Service(String),
+    /// The resource of a Percona operator, which says what is exposed.
+    Pxc(String),
+}
+
+impl fmt::Display for SourceTarget {
+    /// As `Kind/name`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(name) => write!(f, "Service/{name}"),
+            Self::Pxc(name) => write!(f, "PerconaXtraDBCluster/{name}"),
+        }
+    }
+}
+
+/// How the source is entered from outside of its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntranceSpec {
+    /// The way; found out by what the Service offers where there is none.
+    pub way: Option<WayIn>,
+    /// Which address of a node counts.
+    pub address_type: AddressType,
+    /// The most endpoints that the link gets, at least 1; 32 unless given: enough to survive losing nodes, few enough to read and
+    /// to probe.
+    pub limit: u16,
+}
+
+/// A way into a Service from outside of its cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WayIn {
+    /// `status.loadBalancer.ingress`, at the Service's port.
+    LoadBalancer,
+    /// `spec.externalIPs`, at the Service's port.
+    ExternalIp,
+    /// The addresses of nodes, at the node port.
+    NodePort,
+    /// The addresses of the nodes that run a pod of the Service, at the pod's host port.
+    HostPort,
+}
+
+impl WayIn {
+    /// All of them, in the order in which a user expects them to be taken.
+    pub const ALL: [Self; 4] = [Self::LoadBalancer, Self::ExternalIp, Self::NodePort, Self::HostPort];
+}
+
+impl fmt::Display for WayIn {
+    /// As in the configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LoadBalancer => "loadBalancer",
+            Self::ExternalIp => "externalIP",
+            Self::NodePort => "nodePort",
+            Self::HostPort => "hostPort",
+        })
+    }
+}
+
+/// Which address of a node the client's cluster reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressType {
+    /// Its address in its own network.
+    InternalIp,
+    /// Its address for everybody else.
+    ExternalIp,
+}
+
+impl fmt::Display for AddressType {
+    /// As Kubernetes writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InternalIp => "InternalIP",
+            Self::ExternalIp => "ExternalIP",
+        })
+    }
 }
 
 /// The pods that use the name: the replica's members, or the clients of another service.

@@ -195,7 +195,7 @@ mod tests {
                 .into_iter()
                 .map(|(offset, length)| Ipv4Net::new(Ipv4Addr::from(near.saturating_add(offset)), length).unwrap())
                 .collect();
-            let stepped = (0..)
+            let stepped = (0..CANDIDATES)
                 .map(|step| candidate((start(&host) + step) % CANDIDATES))
                 .find(|address| !taken.iter().any(|range| range.contains(address)));
             prop_assert_eq!(choose(&host, &taken), stepped);

@@ -71,8 +71,17 @@ const REPLICA: &[Rule] = &[
     ("list", "apps", "deployments", Scope::Istio),
 ];
 
-/// The rules of one side, with reading each of the Secrets that its configuration names.
-fn rules(side: Side, namespace: &str, secrets: &[String]) -> Vec<DeniedRule> {
+/// An object that the configuration names: reading it is a permission of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Named {
+    /// A Secret.
+    Secret(String),
+    /// A resource of the Percona operator; `manifests/deploy/source/pxc/` grants it.
+    Pxc(String),
+}
+
+/// The rules of one side, with reading each of the objects that its configuration names.
+fn rules(side: Side, namespace: &str, objects: &[Named]) -> Vec<DeniedRule> {
     let table = match side {
         Side::Source => SOURCE,
         Side::Replica | Side::Client => REPLICA,
@@ -88,14 +97,20 @@ fn rules(side: Side, namespace: &str, secrets: &[String]) -> Vec<DeniedRule> {
         },
         name: (scope == Scope::KubeSystem).then(|| "kube-system".into()),
     };
-    let secret = |name: &String| DeniedRule {
-        verb: "get".into(),
-        group: String::new(),
-        resource: "secrets".into(),
-        namespace: Some(namespace.into()),
-        name: Some(name.clone()),
+    let named = |object: &Named| {
+        let (group, resource, name) = match object {
+            Named::Secret(name) => ("", "secrets", name),
+            Named::Pxc(name) => ("pxc.percona.com", "perconaxtradbclusters", name),
+        };
+        DeniedRule {
+            verb: "get".into(),
+            group: group.into(),
+            resource: resource.into(),
+            namespace: Some(namespace.into()),
+            name: Some(name.clone()),
+        }
     };
-    table.iter().map(rule).chain(secrets.iter().map(secret)).collect()
+    table.iter().map(rule).chain(objects.iter().map(named)).collect()
 }
 
 /// Asks for every rule of the side and returns those that are denied, sorted. `served` says whether an API group is there:
@@ -103,7 +118,7 @@ fn rules(side: Side, namespace: &str, secrets: &[String]) -> Vec<DeniedRule> {
 pub(crate) async fn denied(
     cluster: &Cluster,
     side: Side,
-    secrets: &[String],
+    objects: &[Named],
     served: impl Fn(&str) -> bool,
     deadline: Deadline,
 ) -> Result<Vec<DeniedRule>, K8sError> {
@@ -118,7 +133,7 @@ pub(crate) async fn denied(
             Ok((!allowed).then_some(rule))
         }
     };
-    let wanted = rules(side, cluster.namespace(), secrets).into_iter().filter(|rule| served(&rule.group));
+    let wanted = rules(side, cluster.namespace(), objects).into_iter().filter(|rule| served(&rule.group));
     let answers: Vec<Option<DeniedRule>> = stream::iter(wanted.map(ask)).buffered(AT_ONCE).try_collect().await?;
     let mut denied: Vec<DeniedRule> = answers.into_iter().flatten().collect();
     denied.sort();
@@ -203,9 +218,27 @@ mod tests {
             let listed: Vec<DeniedRule> = texts.iter().flat_map(|text| granted(text)).collect();
             let set: BTreeSet<DeniedRule> = listed.iter().cloned().collect();
             assert_eq!(set.len(), listed.len(), "{side}: a rule twice");
-            let wanted: BTreeSet<DeniedRule> = rules(side, "pxc", &["pxc-secrets".into()]).into_iter().collect();
+            let wanted: BTreeSet<DeniedRule> =
+                rules(side, "pxc", &[Named::Secret("pxc-secrets".into())]).into_iter().collect();
             assert_eq!(set, wanted, "{side}");
         }
+    }
+
+    #[test]
+    fn the_optional_manifests_grant_reading_and_nothing_else() {
+        let optional = [
+            include_str!("../../manifests/deploy/source/pxc/role.yaml"),
+            include_str!("../../manifests/deploy/replica/addresses/clusterrole.yaml"),
+        ];
+        let shown: Vec<String> = optional.iter().flat_map(|text| granted(text)).map(|rule| rule.to_string()).collect();
+        assert_eq!(
+            shown,
+            [
+                "get perconaxtradbclusters.pxc.percona.com in namespace pxc",
+                "list pods cluster-wide",
+                "list services cluster-wide",
+            ]
+        );
     }
 
     #[test]
@@ -216,10 +249,11 @@ mod tests {
         for (path, text) in binding!(
             "source/clusterrolebinding.yaml" "source/rolebinding.yaml" "source/rolebinding-istio.yaml"
             "replica/clusterrolebinding.yaml" "replica/rolebinding.yaml" "replica/rolebinding-istio.yaml"
+            "source/pxc/rolebinding.yaml" "replica/addresses/clusterrolebinding.yaml"
         ) {
             let binding = manifest::parse(text);
-            let side = path.split('/').next().unwrap();
-            assert_eq!(binding["roleRef"]["name"], format!("pxc-link-{side}"), "{path}");
+            let role = path.rsplit_once('/').unwrap().0.replace('/', "-");
+            assert_eq!(binding["roleRef"]["name"], format!("pxc-link-{role}"), "{path}");
             assert_eq!(binding["subjects"].as_array().unwrap().len(), 1, "{path}");
             assert_eq!(binding["subjects"][0]["name"], "pxc-link", "{path}");
         }

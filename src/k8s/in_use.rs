@@ -158,10 +158,7 @@ mod tests {
             "columnDefinitions": [{"name": "Name"}, {"name": "Ready"}, {"name": "IP"}],
             "rows": [{"cells": ["a", "1/1", "240.7.0.9"]}, {"cells": ["b", "0/1", "<none>"]}],
         });
-        assert_eq!(
-            cells(&table),
-            [("a".to_owned(), "240.7.0.9".to_owned()), ("b".to_owned(), "<none>".to_owned())]
-        );
+        assert_eq!(cells(&table), [("a".to_owned(), "240.7.0.9".to_owned()), ("b".to_owned(), "<none>".to_owned())]);
         assert_eq!(cells(&json!({"columnDefinitions": [{"name": "Name"}]})), []);
     }
 

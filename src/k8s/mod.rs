@@ -11,6 +11,7 @@ pub mod lease;
 pub mod observe;
 pub mod pods;
 pub mod secrets;
+pub mod services;
 
 pub use client::Cluster;
 pub use error::K8sError;

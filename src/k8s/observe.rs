@@ -4,7 +4,7 @@ use futures::{StreamExt, future, stream};
 use k8s_openapi::api::{
     apps::v1::Deployment,
     authentication::v1::SelfSubjectReview,
-    core::v1::{Namespace, Node, Service},
+    core::v1::{Namespace, Node},
 };
 use kube::{
     Api, Resource, ResourceExt,
@@ -14,13 +14,13 @@ use serde_json::Value;
 
 use super::{
     Cluster, K8sError,
-    access::{self, ISTIO_NAMESPACE},
+    access::{self, ISTIO_NAMESPACE, Named},
     in_use,
 };
 use crate::{
     domain::{
         check::Side,
-        facts::{AddressesInUse, ClusterFacts, NamedEntry, NodeFacts, ObjectFacts, ServiceFacts},
+        facts::{AddressesInUse, ClusterFacts, EntryEndpoint, NamedEntry, NodeFacts, ObjectFacts},
     },
     wait::Deadline,
 };
@@ -32,14 +32,14 @@ pub const LINK_LABEL: &str = "pxc-link.io/link";
 
 /// Reads what is to be known of a cluster itself, the requests side by side.
 ///
-/// `secrets` are the Secrets that the side's configuration names: reading each is a permission of its own.
+/// `objects` are those that the side's configuration names: reading each is a permission of its own.
 ///
 /// # Errors
 /// Any of [`K8sError`]; a list that the user may not read is not one of them, it shows in `denied`.
 pub async fn cluster_facts(
     cluster: &Cluster,
     side: Side,
-    secrets: &[String],
+    objects: &[Named],
     deadline: Deadline,
 ) -> Result<ClusterFacts, K8sError> {
     let groups = cluster.call("listing API groups", deadline, cluster.client().list_api_groups()).await?.groups;
@@ -56,7 +56,7 @@ pub async fn cluster_facts(
     let (uid, user, denied, istio_versions, istiod, in_use) = tokio::try_join!(
         uid(cluster, deadline),
         user(cluster, deadline),
-        access::denied(cluster, side, secrets, served, deadline),
+        access::denied(cluster, side, objects, served, deadline),
         entry_versions(cluster, versions, deadline),
         async {
             match side {
@@ -165,31 +165,6 @@ fn node(node: &Node) -> NodeFacts {
     }
 }
 
-/// A Service in the members' namespace; `None` where there is none of that name.
-///
-/// # Errors
-/// Any of [`K8sError`].
-pub async fn service(cluster: &Cluster, name: &str, deadline: Deadline) -> Result<Option<ServiceFacts>, K8sError> {
-    let api: Api<Service> = Api::namespaced(cluster.client(), cluster.namespace());
-    let found = cluster.call(&format!("reading Service {name}"), deadline, api.get_opt(name)).await?;
-    Ok(found.map(|service| {
-        let spec = service.spec.unwrap_or_default();
-        let port = |number: i32| u16::try_from(number).ok();
-        ServiceFacts {
-            name: name.to_owned(),
-            kind: spec.type_.unwrap_or_else(|| "ClusterIP".into()),
-            selector: spec.selector.unwrap_or_default(),
-            ports: spec
-                .ports
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|entry| Some((port(entry.port)?, entry.node_port.and_then(port))))
-                .collect(),
-            local_only: spec.external_traffic_policy.as_deref() == Some("Local"),
-        }
-    }))
-}
-
 /// An Istio resource that this program knows.
 pub(crate) fn istio(group: &str, version: &str, kind: &str, plural: &str) -> ApiResource {
     ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
@@ -222,6 +197,18 @@ fn entry(object: &DynamicObject) -> NamedEntry {
         hosts: texts(&object.data["spec"]["hosts"]),
         addresses,
         link: object.labels().get(LINK_LABEL).cloned(),
+        endpoints: match object.labels().get(LINK_LABEL) {
+            Some(_) => object.data["spec"]["endpoints"].as_array().into_iter().flatten().map(endpoint).collect(),
+            None => Vec::new(),
+        },
+    }
+}
+
+fn endpoint(endpoint: &Value) -> EntryEndpoint {
+    let port = |(name, port): (&String, &Value)| Some((name.clone(), u16::try_from(port.as_u64()?).ok()?));
+    EntryEndpoint {
+        address: endpoint["address"].as_str().unwrap_or_default().to_owned(),
+        ports: endpoint["ports"].as_object().into_iter().flatten().filter_map(port).collect(),
     }
 }
 
@@ -274,12 +261,18 @@ mod tests {
     fn an_entry_shows_the_addresses_written_and_those_allocated() {
         let object: DynamicObject = serde_json::from_value(json!({
             "metadata": {"name": "x", "namespace": "demo", "labels": {LINK_LABEL: "production"}},
-            "spec": {"hosts": ["a.global"], "addresses": ["240.0.0.7"]},
+            "spec": {
+                "hosts": ["a.global"], "addresses": ["240.0.0.7"],
+                "endpoints": [{"address": "198.18.0.11", "ports": {"tcp-mysql": 31306}}, {"address": "198.18.0.12"}],
+            },
             "status": {"addresses": [{"value": "240.240.0.1", "host": "a.global"}]},
         }))
         .unwrap();
         let entry = entry(&object);
         assert_eq!(entry.addresses, ["240.0.0.7", "240.240.0.1"]);
+        let endpoints: Vec<_> =
+            entry.endpoints.iter().map(|at| (at.address.as_str(), at.ports.get("tcp-mysql").copied())).collect();
+        assert_eq!(endpoints, [("198.18.0.11", Some(31306)), ("198.18.0.12", None)]);
         assert_eq!(
             (entry.hosts.as_slice(), entry.link.as_deref()),
             (["a.global".to_owned()].as_slice(), Some("production"))

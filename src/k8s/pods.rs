@@ -1,11 +1,11 @@
 //! The members' pods: which there are, how they take part in the mesh, what owns them.
 
-use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, ContainerStatus, Pod};
 use kube::{Api, ResourceExt, api::ListParams};
 
 use super::{Cluster, K8sError};
 use crate::{
-    domain::facts::{PodFacts, Sidecar},
+    domain::facts::{HostPortFacts, PodFacts, Sidecar},
     wait::Deadline,
 };
 
@@ -48,6 +48,7 @@ fn facts(pod: &Pod) -> PodFacts {
         host_ip: status.and_then(|status| status.host_ip.as_deref()).and_then(|ip| ip.parse().ok()),
         ready: !leaving && conditions.iter().any(|each| each.type_ == "Ready" && each.status == "True"),
         containers: containers.iter().map(|container| container.name.clone()).filter(|name| name != PROXY).collect(),
+        host_ports: containers.iter().flat_map(host_ports).collect(),
         sidecar: if proxy.is_some() { Sidecar::Present { ready: proxy_ready } } else { Sidecar::Absent },
         dns_capture: proxy.map(dns_capture),
         owner: pod
@@ -63,6 +64,21 @@ fn facts(pod: &Pod) -> PodFacts {
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect(),
     }
+}
+
+/// The API server gives the ports of a pod in its node's network a `hostPort`, too.
+fn host_ports(container: &Container) -> Vec<HostPortFacts> {
+    let number = |port: i32| u16::try_from(port).ok().filter(|port| *port != 0);
+    let host_port = |port: &ContainerPort| {
+        let address = port.host_ip.as_deref().and_then(|text| text.parse::<std::net::IpAddr>().ok());
+        Some(HostPortFacts {
+            container: number(port.container_port)?,
+            name: port.name.clone(),
+            host: number(port.host_port?)?,
+            address: address.filter(|address| !address.is_unspecified()),
+        })
+    };
+    container.ports.iter().flatten().filter_map(host_port).collect()
 }
 
 fn dns_capture(proxy: &Container) -> bool {
@@ -113,5 +129,23 @@ mod tests {
         );
         assert_eq!((seen.sidecar, seen.dns_capture), (Sidecar::Present { ready: false }, Some(false)));
         assert_eq!(seen.containers, ["pxc"]);
+    }
+
+    #[test]
+    fn ports_of_the_node_are_seen_and_those_of_the_pod_alone_are_left_out() {
+        let ports = json!([
+            {"name": "mysql", "containerPort": 3306, "hostPort": 13306, "hostIP": "0.0.0.0"},
+            {"containerPort": 33060, "hostPort": 33060, "hostIP": "198.18.0.11"},
+            {"containerPort": 33062},
+        ]);
+        let seen = pod(&json!({"containers": [{"name": "pxc", "ports": ports}]}), &json!({}));
+        let shown: Vec<_> = seen
+            .host_ports
+            .iter()
+            .map(|port| {
+                (port.container, port.name.as_deref(), port.host, port.address.map(|address| address.to_string()))
+            })
+            .collect();
+        assert_eq!(shown, [(3306, Some("mysql"), 13306, None), (33060, None, 33060, Some("198.18.0.11".to_owned()))]);
     }
 }

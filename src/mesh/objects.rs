@@ -2,14 +2,17 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
 };
 
 use serde_json::{Value, json};
 
 use crate::{
     config::manifest,
-    domain::spec::{Endpoint, LinkSpec, PortSpec, ServiceSpec},
+    domain::{
+        desired::Entrance,
+        spec::{LinkSpec, PortSpec, ServiceSpec},
+    },
     k8s::observe::LINK_LABEL,
 };
 
@@ -22,8 +25,8 @@ pub struct Parameters<'a> {
     pub namespace: &'a str,
     /// The virtual address.
     pub vip: Ipv4Addr,
-    /// Each port at the mesh name, and where the source is reachable for it, in any order.
-    pub ports: &'a [(PortSpec, Vec<Endpoint>)],
+    /// Where the source is reachable, in any order.
+    pub entrances: &'a [Entrance],
     /// A version of `networking.istio.io` that is served: `v1` or `v1beta1`.
     pub version: &'a str,
 }
@@ -47,16 +50,16 @@ pub fn service_entry(parameters: &Parameters<'_>) -> Value {
     let spec = &mut object["spec"];
     spec["hosts"] = json!([parameters.spec.host]);
     spec["addresses"] = json!([parameters.vip]);
-    let port = |(port, _): &(PortSpec, _)| json!({"number": port.number, "name": port.name, "protocol": port.protocol});
-    spec["ports"] = parameters.ports.iter().map(port).collect();
-    let mut endpoints: BTreeMap<IpAddr, BTreeMap<&str, u16>> = BTreeMap::new();
-    for (port, reachable) in parameters.ports {
-        for endpoint in reachable {
-            endpoints.entry(endpoint.address).or_default().insert(&port.name, endpoint.port);
-        }
-    }
-    spec["endpoints"] =
-        endpoints.into_iter().map(|(address, ports)| json!({"address": address, "ports": ports})).collect();
+    let ports = parameters.spec.ports();
+    let port = |port: &PortSpec| json!({"number": port.number, "name": port.name, "protocol": port.protocol});
+    spec["ports"] = ports.iter().map(port).collect();
+    let endpoint = |entrance: &Entrance| {
+        let ports: BTreeMap<&str, u16> =
+            ports.iter().map(|port| port.name.as_str()).zip(entrance.ports.iter().copied()).collect();
+        json!({"address": entrance.address, "ports": ports})
+    };
+    let sorted: BTreeSet<&Entrance> = parameters.entrances.iter().collect();
+    spec["endpoints"] = sorted.into_iter().map(endpoint).collect();
     object
 }
 
@@ -64,9 +67,7 @@ pub fn service_entry(parameters: &Parameters<'_>) -> Value {
 pub fn destination_rule(parameters: &Parameters<'_>) -> Value {
     let mut object = filled(include_str!("../../manifests/mesh/destinationrule.yaml"), parameters);
     object["spec"]["host"] = json!(parameters.spec.host);
-    let addresses: BTreeSet<IpAddr> =
-        parameters.ports.iter().flat_map(|(_, reachable)| reachable).map(|endpoint| endpoint.address).collect();
-    let single = addresses.len() < 2;
+    let single = parameters.entrances.iter().collect::<BTreeSet<_>>().len() < 2;
     if single && let Some(policy) = object["spec"]["trafficPolicy"].as_object_mut() {
         policy.remove("outlierDetection");
     }
@@ -87,28 +88,27 @@ mod tests {
     use super::*;
     use crate::domain::sample;
 
-    fn endpoint(text: &str) -> Endpoint {
+    fn entrance(text: &str) -> Entrance {
         let address: std::net::SocketAddr = text.parse().unwrap();
-        Endpoint { address: address.ip(), port: address.port() }
+        Entrance { address: address.ip(), ports: vec![address.port()] }
     }
 
-    fn made(endpoints: &[Endpoint], version: &str, object: fn(&Parameters<'_>) -> Value) -> Value {
+    fn made(entrances: &[Entrance], version: &str, object: fn(&Parameters<'_>) -> Value) -> Value {
         let spec = sample::spec();
-        let ports: Vec<_> = spec.ports().into_iter().map(|port| (port, endpoints.to_vec())).collect();
         let vip = Ipv4Addr::new(240, 0, 0, 7);
-        object(&Parameters { spec: &spec, namespace: "pxc", vip, ports: &ports, version })
+        object(&Parameters { spec: &spec, namespace: "pxc", vip, entrances, version })
     }
 
     #[test]
     fn one_endpoint_is_never_ejected() {
-        let endpoints = [endpoint("198.18.0.11:31306")];
+        let endpoints = [entrance("198.18.0.11:31306")];
         insta::assert_json_snapshot!("one_endpoint_entry", made(&endpoints, "v1", service_entry));
         insta::assert_json_snapshot!("one_endpoint_rule", made(&endpoints, "v1", destination_rule));
     }
 
     #[test]
     fn endpoints_are_sorted_and_said_once_whatever_order_they_come_in() {
-        let endpoints = ["198.18.0.20:31306", "198.18.0.3:31306", "198.18.0.20:31306"].map(endpoint);
+        let endpoints = ["198.18.0.20:31306", "198.18.0.3:31306", "198.18.0.20:31306"].map(entrance);
         let entry = made(&endpoints, "v1", service_entry);
         insta::assert_json_snapshot!("two_endpoints_entry", entry["spec"]["endpoints"]);
         let rule = made(&endpoints, "v1", destination_rule);
@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn an_older_mesh_gets_the_version_it_serves() {
-        let endpoints = [endpoint("198.18.0.11:31306")];
+        let endpoints = [entrance("198.18.0.11:31306")];
         let entry = made(&endpoints, "v1beta1", service_entry);
         assert_eq!(entry["apiVersion"], json!("networking.istio.io/v1beta1"));
         assert_eq!(version(&["v1beta1".into(), "v1".into()]), Some("v1"));

@@ -4,19 +4,21 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::{
+    entrance,
     session::Session,
     sides::{Live, SERVER, Sides},
 };
 use crate::{
     domain::{
         check::Side,
-        code::Code,
-        facts::{ClientFacts, ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts, ServerFacts, SourceFacts},
-        hint::Hint,
+        facts::{
+            BackendFacts, ClientFacts, ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts, ServerFacts,
+            ServiceFacts, SourceFacts,
+        },
         problem::{Fetched, Problem},
-        spec::{SecretRef, SourceLocation},
+        spec::{SecretRef, SourceLocation, SourceTarget},
     },
-    k8s::{Cluster, lease, observe, pods},
+    k8s::{Cluster, access::Named, lease, observe, pods},
     mesh::objects,
     wait::Deadline,
 };
@@ -43,10 +45,11 @@ pub(crate) async fn facts(session: &Session, sides: &Sides) -> Facts {
 type Members = Result<Vec<Reached>, Problem>;
 
 async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members) {
-    let SourceLocation::Kubernetes { service: name, .. } = &session.spec.source else {
+    let SourceLocation::Kubernetes { cluster: at, target, .. } = &session.spec.source else {
         let none = SourceFacts {
             cluster: None,
-            service: None,
+            pxc: None,
+            services: None,
             nodes: None,
             members: Fetched::Got(Vec::new()),
             policies: None,
@@ -58,7 +61,8 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
         Err(problem) => {
             let none = SourceFacts {
                 cluster: Some(Fetched::Failed(problem.clone())),
-                service: Some(Fetched::Failed(problem.clone())),
+                pxc: None,
+                services: Some(Fetched::Failed(problem.clone())),
                 nodes: Some(Fetched::Failed(problem.clone())),
                 members: Fetched::Failed(problem.clone()),
                 policies: Some(Fetched::Failed(problem.clone())),
@@ -67,29 +71,24 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
         }
     };
     let deadline = session.deadline.at_most(SERVER);
-    let secrets = secrets_of(session, Side::Source);
-    let ((service, members), facts, nodes, policies) = tokio::join!(
+    let objects = named_in(session, Side::Source);
+    let ((entrance, members), facts, nodes, policies) = tokio::join!(
         async {
-            let service = observe::service(cluster, name, deadline).await.map_err(Problem::from);
-            let service = service.and_then(|service| service.ok_or_else(|| no_service(session, name)));
-            let members = match &service {
-                Ok(service) if service.selector.is_empty() => Err(no_selector(session, name)),
-                Ok(service) => {
-                    let selector: Vec<String> =
-                        service.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                    members(session, sides, cluster, Side::Source, &selector.join(",")).await
-                }
+            let entrance = entrance::entrance(session, cluster, at, target).await;
+            let members = match &entrance.members {
+                Ok(selector) => members(session, sides, cluster, Side::Source, selector).await,
                 Err(problem) => Err(problem.clone()),
             };
-            (service, members)
+            (entrance, members)
         },
-        observe::cluster_facts(cluster, Side::Source, &secrets, deadline),
+        observe::cluster_facts(cluster, Side::Source, &objects, deadline),
         observe::nodes(cluster, deadline),
         observe::policies(cluster, deadline),
     );
     let facts = SourceFacts {
         cluster: Some(facts.into()),
-        service: Some(service.into()),
+        pxc: entrance.pxc,
+        services: Some(services_with_pods(entrance.services, target, &members).into()),
         nodes: Some(nodes.into()),
         members: Fetched::Got(Vec::new()),
         policies: Some(policies.into()),
@@ -112,10 +111,10 @@ async fn reach_client(session: &Session, sides: &Sides) -> (ClientFacts, Members
         }
     };
     let deadline = session.deadline.at_most(SERVER);
-    let secrets = secrets_of(session, side);
+    let objects = named_in(session, side);
     let (members, facts, lease) = tokio::join!(
         members(session, sides, cluster, side, &session.spec.client.selector),
-        observe::cluster_facts(cluster, side, &secrets, deadline),
+        observe::cluster_facts(cluster, side, &objects, deadline),
         lease::facts(cluster, &session.spec.name, deadline),
     );
     let facts: Fetched<ClusterFacts> = facts.into();
@@ -165,41 +164,37 @@ async fn mesh(cluster: &Cluster, facts: &Fetched<ClusterFacts>, deadline: Deadli
     }
 }
 
-/// Secrets that a side's accounts refer to, for the review of permissions.
-fn secrets_of(session: &Session, side: Side) -> Vec<String> {
-    let Some(link) = session.spec.replication() else { return Vec::new() };
-    let accounts = match side {
+/// What a side's configuration names besides Services, for the review of permissions.
+fn named_in(session: &Session, side: Side) -> Vec<Named> {
+    let accounts = session.spec.replication().map_or_else(Vec::new, |link| match side {
         Side::Source => vec![link.replication.source_account.as_ref()],
         Side::Replica | Side::Client => vec![Some(&link.replication.replica_account), Some(&link.replication.account)],
-    };
-    let named = accounts.into_iter().flatten().filter_map(|account| match &account.password {
-        SecretRef::Secret { name, .. } => Some(name.clone()),
+    });
+    let secrets = accounts.into_iter().flatten().filter_map(|account| match &account.password {
+        SecretRef::Secret { name, .. } => Some(Named::Secret(name.clone())),
         SecretRef::Env(_) | SecretRef::File(_) => None,
     });
-    named.collect()
-}
-
-/// Without a selector every pod of the namespace would be taken for a member and be sent the account's password.
-fn no_selector(session: &Session, name: &str) -> Problem {
-    let message = format!("Service `{name}` of the source selects no pods, so its members are not known");
-    Problem::new(Code::SourceServiceUnusable, message).seen("spec.selector is empty").hint(Hint::text(format!(
-        "name a Service of link `{}` that selects the members' pods under `source.kubernetes.service`",
-        session.spec.name
-    )))
-}
-
-fn no_service(session: &Session, name: &str) -> Problem {
-    let SourceLocation::Kubernetes { cluster, .. } = &session.spec.source else {
-        return Problem::new(Code::SourceServiceUnusable, format!("there is no Service `{name}`"));
+    let resource = match &session.spec.source {
+        SourceLocation::Kubernetes { target: SourceTarget::Pxc(name), .. } if side == Side::Source => {
+            Some(Named::Pxc(name.clone()))
+        }
+        _ => None,
     };
-    let context = cluster.context.as_deref().unwrap_or_default();
-    let message = format!("there is no Service `{name}` in namespace {} of the source", cluster.namespace);
-    let mut argv = vec!["kubectl", "-n", &cluster.namespace, "get", "services"];
-    if !context.is_empty() {
-        argv.splice(1..1, ["--context", context]);
+    secrets.chain(resource).collect()
+}
+
+/// A Service that was named selects the members, whose pods are known already.
+fn services_with_pods(
+    services: Result<Vec<ServiceFacts>, Problem>,
+    target: &SourceTarget,
+    members: &Members,
+) -> Result<Vec<ServiceFacts>, Problem> {
+    let mut services = services?;
+    if matches!(target, SourceTarget::Service(_)) {
+        let backends = |members: &Vec<Reached>| members.iter().map(|member| BackendFacts::from(&member.pod)).collect();
+        for service in &mut services {
+            service.backends = members.as_ref().map(backends).map_err(Clone::clone).into();
+        }
     }
-    let mut hint =
-        Hint::text("put the name of the Service that selects the source's members into `source.kubernetes.service`");
-    hint.commands.push(crate::domain::hint::Remedy::Argv(argv.into_iter().map(ToOwned::to_owned).collect()));
-    Problem::new(Code::SourceServiceUnusable, message).hint(hint)
+    Ok(services)
 }

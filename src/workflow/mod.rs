@@ -1,6 +1,7 @@
 //! What a command does with a link: gather, judge, plan, execute. Tells events; knows no terminal.
 
 mod carry;
+mod entrance;
 mod gather;
 mod prove;
 pub mod render;

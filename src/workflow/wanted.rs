@@ -22,10 +22,10 @@ pub(super) struct Wanted {
 /// Why the virtual address or the endpoints are not known.
 pub(super) fn wanted(spec: &LinkSpec, facts: &Facts) -> Result<Wanted, Problem> {
     let (vip, _) = desired::desired_vip(spec, facts)?;
-    let ports = desired::desired_ports(spec, facts)?;
+    let entrances = desired::desired_entrances(spec, facts)?.used;
     let served = facts.client.cluster.got().map_or(&[][..], |cluster| &cluster.istio_versions);
     let version = objects::version(served).unwrap_or("v1");
     let namespace = &spec.client.cluster.namespace;
-    let parameters = objects::Parameters { spec, namespace, vip, ports: &ports, version };
+    let parameters = objects::Parameters { spec, namespace, vip, entrances: &entrances, version };
     Ok(Wanted { vip, objects: [objects::service_entry(&parameters), objects::destination_rule(&parameters)] })
 }

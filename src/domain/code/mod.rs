@@ -90,6 +90,8 @@ codes! {
     NoNodeAddress 212 Checks "no ready node of the source has a usable address" [];
     ApplyRejected 213 Checks "the cluster rejects an object" ["mesh:26", "mesh:27", "mesh:28"];
     MemberNotReady 214 Checks "a member's pod is not ready" [];
+    NoEntranceAddress 215 Checks "the source's way in has no address that can be used" [];
+    EndpointsLeftOut 216 Checks "not every way into the source is used" [];
 
     IstioMissing 301 Checks "Istio's resources are not there" [];
     IstiodDown 302 Checks "istiod does not answer" ["mesh:16", "mesh:29"];
@@ -101,7 +103,8 @@ codes! {
     NoSidecar 320 Checks "the member has no sidecar" ["mesh:9", "mesh:10", "mesh:11", "mesh:14"];
     NotIntercepted 321 Checks "the sidecar leaves the connection alone" ["mesh:13"];
     NoListener 330 Checks "the sidecar has no listener for the virtual address" ["mesh:18", "mesh:19", "mesh:20", "mesh:21", "mesh:22", "mesh:24", "mesh:25", "mesh:41", "mesh:42", "mesh:52"];
-    NoEndpoints 331 Checks "the sidecar has no or other endpoints" ["mesh:31", "mesh:32", "mesh:33", "mesh:35"];
+    NoEndpoints 331 Checks "the sidecar has no or other endpoints" ["mesh:31", "mesh:35"];
+    EndpointsStale 332 Checks "the ServiceEntry's endpoints are not the source's" ["mesh:32", "mesh:33"];
     EndpointRefused 340 Checks "the endpoint refuses the connection" ["mesh:36", "mesh:46"];
     EndpointSilent 341 Checks "the endpoint does not answer" ["mesh:37", "mesh:38", "mesh:39", "mesh:40", "mesh:45"];
     PermissiveHang 342 Checks "the source's sidecar waits for the client to speak first" ["mesh:47", "repl:19"];

@@ -6,6 +6,8 @@ use ipnet::Ipv4Net;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::HostPortFacts;
+
 /// A cluster that answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterFacts {
@@ -118,21 +120,6 @@ pub struct NodeFacts {
     pub addresses: Vec<(String, IpAddr)>,
 }
 
-/// The source's Service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ServiceFacts {
-    /// Its name.
-    pub name: String,
-    /// `ClusterIP`, `NodePort`, `LoadBalancer` …
-    pub kind: String,
-    /// Its pod selector.
-    pub selector: BTreeMap<String, String>,
-    /// Port number → node port, where it has one.
-    pub ports: Vec<(u16, Option<u16>)>,
-    /// `externalTrafficPolicy: Local`.
-    pub local_only: bool,
-}
-
 /// A member's pod.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PodFacts {
@@ -151,6 +138,9 @@ pub struct PodFacts {
     pub ready: bool,
     /// Names of its ordinary containers.
     pub containers: Vec<String>,
+    /// Ports of its containers that are ports of its node, too.
+    #[serde(default)]
+    pub host_ports: Vec<HostPortFacts>,
     /// Its sidecar.
     pub sidecar: Sidecar,
     /// `ISTIO_META_DNS_CAPTURE` as the injected container has it; `None` without a sidecar.

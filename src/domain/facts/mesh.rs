@@ -1,6 +1,6 @@
 //! What was seen of the mesh: names in use, one sidecar's configuration, and what a probe through the name got.
 
-use std::net::IpAddr;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,18 @@ pub struct NamedEntry {
     pub addresses: Vec<String>,
     /// The value of label `pxc-link.io/link`, if this tool made it.
     pub link: Option<String>,
+    /// `spec.endpoints`, if this tool made it.
+    #[serde(default)]
+    pub endpoints: Vec<EntryEndpoint>,
+}
+
+/// An endpoint of a ServiceEntry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryEndpoint {
+    /// `address`, as written.
+    pub address: String,
+    /// `ports`: port by the name it has in the ServiceEntry.
+    pub ports: BTreeMap<String, u16>,
 }
 
 /// The path from one of the client's pods to one port of the mesh name, milestone by milestone.

@@ -3,15 +3,17 @@
 mod cluster;
 mod mesh;
 mod server;
+mod service;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    AddressesInUse, ClusterFacts, DeniedRule, LeaseFacts, NodeFacts, ObjectFacts, PodFacts, ServiceFacts, Sidecar, UsedRange,
+    AddressesInUse, ClusterFacts, DeniedRule, LeaseFacts, NodeFacts, ObjectFacts, PodFacts, Sidecar, UsedRange,
 };
-pub use mesh::{EnvoyFacts, EnvoyHost, MeshFacts, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd};
+pub use mesh::{EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd};
 pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ThreadError, ThreadState};
+pub use service::{BackendFacts, HostPortFacts, IngressFacts, PxcFacts, ServiceFacts, ServicePortFacts};
 
 use super::problem::{Fetched, Problem};
 
@@ -33,14 +35,24 @@ pub struct Facts {
 pub struct SourceFacts {
     /// Its cluster; `None` where the configuration gives endpoints only.
     pub cluster: Option<Fetched<ClusterFacts>>,
-    /// The Service that was named.
-    pub service: Option<Fetched<ServiceFacts>>,
+    /// The operator's resource, where one was named.
+    #[serde(default)]
+    pub pxc: Option<Fetched<PxcFacts>>,
+    /// The Service that was named, or those that the operator made of the resource.
+    pub services: Option<Fetched<Vec<ServiceFacts>>>,
     /// The cluster's nodes.
     pub nodes: Option<Fetched<Vec<NodeFacts>>>,
     /// Its members; empty where the configuration gives endpoints only.
     pub members: Fetched<Vec<MemberFacts>>,
     /// PeerAuthentications and AuthorizationPolicies that can touch the source's pods.
     pub policies: Option<Fetched<Vec<ObjectFacts>>>,
+}
+
+impl SourceFacts {
+    /// The first Service that was read.
+    pub fn service(&self) -> Option<&ServiceFacts> {
+        self.services.as_ref().and_then(Fetched::got)?.first()
+    }
 }
 
 /// The side that uses the mesh name.

@@ -11,8 +11,8 @@ use crate::domain::{
     facts::{ClusterFacts, Facts, MemberFacts, ServerFacts},
     hint::Hint,
     problem::{Fetched, Problem},
-    quote,
-    spec::{LinkSpec, ReplicationLink},
+    pxc, quote,
+    spec::{LinkSpec, ReplicationLink, SourceLocation, SourceTarget},
 };
 
 /// The oldest server whose statements this tool writes.
@@ -147,9 +147,14 @@ fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> V
 fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
     let selector = match side {
         Side::Replica | Side::Client => spec.client.selector.clone(),
+        Side::Source if let SourceLocation::Kubernetes { target: SourceTarget::Pxc(name), .. } = &spec.source => {
+            pxc::selector(name)
+        }
         Side::Source => {
-            let service = facts.source.service.as_ref().and_then(Fetched::got);
-            let labels = service.map(|service| service.selector.iter().map(|(key, value)| format!("{key}={value}")));
+            let labels = facts
+                .source
+                .service()
+                .map(|service| service.selector.iter().map(|(key, value)| format!("{key}={value}")));
             labels.map(|labels| labels.collect::<Vec<_>>().join(",")).unwrap_or_default()
         }
     };

@@ -23,7 +23,7 @@ checks! {
 
     MESH_INSTALLED "mesh.installed" Preflight "does the cluster serve Istio's resources?";
     ISTIOD_READY "istiod.ready" Preflight "is istiod ready?";
-    SERVICE_EXPOSED "service.exposed" Preflight "can the source's Service be entered from outside?";
+    SERVICE_EXPOSED "service.exposed" Preflight "can the source be entered from outside?";
     ENDPOINTS_KNOWN "endpoints.known" Preflight "are there addresses at which the source can be entered?";
     VIP_FREE "mesh.vip_free" Preflight "is the virtual address unused by others?";
     HOST_FREE "mesh.host_free" Preflight "is the mesh name defined by nobody else?";
@@ -32,6 +32,7 @@ checks! {
     NAME_TABLE "name.table" Name "does the sidecar's own name table agree?";
     SIDECAR_PRESENT "sidecar.present" Interception "has the member a sidecar that is ready?";
     SIDECAR_INTERCEPTS "sidecar.intercepts" Interception "is the link's traffic left to the sidecar?";
+    ENDPOINTS_CURRENT "endpoints.current" Endpoints "has the link's ServiceEntry the endpoints that the source has now?";
     ENVOY_LISTENER "envoy.listener" MeshConfiguration "has the sidecar a listener that leads to the mesh name?";
     ENVOY_ENDPOINTS "envoy.endpoints" Endpoints "has the sidecar the source's endpoints?";
     ENDPOINT_ACCEPTS "endpoint.accepts" Connection "does an endpoint accept the connection?";

@@ -26,7 +26,7 @@ use super::{
 
 pub use access::access;
 pub use channel::{channel, channel_preflight, lag};
-pub use mesh::mesh_preflight;
+pub use mesh::{endpoints_current, mesh_preflight};
 pub use path::path;
 pub use policy::{MutualTls, mutual_tls};
 pub use prerequisites::prerequisites;
@@ -38,8 +38,11 @@ pub use prerequisites::prerequisites;
 pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = access(spec, facts);
     checks.extend(mesh_preflight(spec, facts));
+    let current = endpoints_current(spec, facts, &checks);
+    checks.push(current.clone());
     for seen in &facts.paths {
-        checks.extend(path(spec, facts, &seen.member, seen.port));
+        let walked = path(spec, facts, &seen.member, seen.port);
+        checks.extend(walked.into_iter().map(|check| after(&current, check)));
     }
     if let Some(link) = spec.replication() {
         checks.extend(prerequisites(link, facts));
@@ -47,6 +50,15 @@ pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     }
     checks.sort_by_key(|check| check.milestone);
     checks
+}
+
+/// A sidecar whose endpoints are wrong waits for the ServiceEntry to be right, unless it is worse off than that explains.
+fn after(current: &Check, check: Check) -> Check {
+    let code = |check: &Check| check.problem().map(|problem| problem.code);
+    let stale = check.id == ids::ENVOY_ENDPOINTS
+        && (code(current), code(&check)) == (Some(Code::EndpointsStale), Some(Code::NoEndpoints))
+        && (!current.is_good() || check.is_good());
+    if stale { ask(check.id, check.subject).skipped(current) } else { check }
 }
 
 /// The check that stops a setup, if one does: the first that failed, else the first unknown one.

@@ -22,7 +22,9 @@ pub(super) fn address(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check
     let asked = ask(ids::VIP_FREE, Subject::Link);
     let (vip, origin) = match desired::desired_vip(spec, facts) {
         Ok(found) => found,
-        Err(problem) if problem.code == Code::VipInUse => return asked.failed(problem.hint(other_address(spec, facts))),
+        Err(problem) if problem.code == Code::VipInUse => {
+            return asked.failed(problem.hint(other_address(spec, facts)));
+        }
         Err(problem) => return asked.unfetched(&problem),
     };
     let origin = match origin {

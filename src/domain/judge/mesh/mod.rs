@@ -3,10 +3,12 @@
 
 mod address;
 mod control_plane;
+mod current;
 mod entrance;
 mod names;
 mod sidecar;
 
+pub use current::endpoints_current;
 pub(super) use sidecar::sidecar_verdict;
 
 use super::{ask, ids, member, members};

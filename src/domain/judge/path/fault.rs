@@ -15,7 +15,7 @@ use crate::domain::{
     check::Side,
     code::Code,
     desired,
-    facts::{MemberFacts, ObjectFacts, ProbeAnswer, ProbeEnd, Sidecar},
+    facts::{MemberFacts, ObjectFacts, ProbeAnswer, ProbeEnd, ServiceFacts, Sidecar},
     hint::{Hint, Remedy},
     problem::{Fetched, Problem},
     spec::{ReplicationLink, SourceLocation, Tls},
@@ -42,12 +42,15 @@ fn target(road: &Road<'_>) -> String {
 
 /// Where the source is looked at from its own side.
 fn look_at_service(road: &Road<'_>) -> Vec<Remedy> {
-    let SourceLocation::Kubernetes { service, .. } = &road.spec.source else { return Vec::new() };
     let Some(kubectl) = source(road) else { return Vec::new() };
-    vec![
-        kubectl.line(&["get", "service", service, "-o", "wide"]),
-        kubectl.line(&["get", "endpointslices", "-l", &format!("kubernetes.io/service-name={service}")]),
-    ]
+    let services = road.facts.source.services.as_ref().and_then(Fetched::got).into_iter().flatten();
+    let look = services.flat_map(|ServiceFacts { name, .. }| {
+        [
+            kubectl.line(&["get", "service", name, "-o", "wide"]),
+            kubectl.line(&["get", "endpointslices", "-l", &format!("kubernetes.io/service-name={name}")]),
+        ]
+    });
+    look.collect()
 }
 
 /// The endpoint refuses.
@@ -135,8 +138,11 @@ fn guards<'a>(road: &Road<'a>) -> Vec<Guard<'a>> {
 
 /// The port that mysqld listens on in the source's pods. The Service's own number stands for it.
 fn source_port(road: &Road<'_>) -> u16 {
-    let service = road.facts.source.service.as_ref().and_then(Fetched::got);
-    service.and_then(|service| desired::service_port(road.seen.port, service)).map_or(road.seen.port, |(port, _)| port)
+    let ports = road.spec.ports();
+    let port = ports.iter().find(|port| port.number == road.seen.port);
+    port.zip(road.facts.source.service())
+        .and_then(|(port, service)| desired::service_port(road.spec, port, service))
+        .map_or(road.seen.port, |port| port.number)
 }
 
 fn source_namespace<'a>(road: &Road<'a>) -> &'a str {
@@ -238,7 +244,7 @@ fn hang(road: &Road<'_>, answer: &ProbeAnswer, guard: &Guard<'_>) -> Problem {
 
 /// The PeerAuthentication that lets plain connections to MySQL through, in YAML's flow style.
 fn peer_authentication(road: &Road<'_>, labels: &std::collections::BTreeMap<String, String>, port: u16) -> String {
-    let service = road.facts.source.service.as_ref().and_then(Fetched::got).map(|service| &service.selector);
+    let service = road.facts.source.service().map(|service| &service.selector);
     // Labels that differ from pod to pod would leave the others out.
     let per_pod = |key: &str| {
         key.starts_with("statefulset.kubernetes.io/")

@@ -11,7 +11,9 @@ use crate::domain::{
     facts::{MeshFacts, ObjectFacts, Sidecar},
     judge::{MutualTls, ids, mutual_tls},
     problem::Fetched,
-    sample::{self, endpoints_spec, facts, got, object, other_entry, replicas, sources, spec},
+    sample::{
+        self, endpoints_spec, facts, got, object, other_entry, replicas, service_port, source_service, sources, spec,
+    },
 };
 
 const DR: Subject = Subject::Cluster(Side::Replica);
@@ -40,9 +42,9 @@ fn without_istio_or_istiod_nothing_can_be_applied() {
 #[test]
 fn a_service_without_a_node_port_is_exposed_as_its_owner_wants_it() {
     let close = |facts: &mut crate::domain::facts::Facts| {
-        let service = got(facts.source.service.as_mut().unwrap());
+        let service = source_service(facts);
         service.kind = "ClusterIP".to_owned();
-        service.ports = vec![(3306, None)];
+        service.ports = vec![service_port(3306, None)];
     };
     let check =
         broken(ids::SERVICE_EXPOSED, &service(), ("failed", Code::SourceServiceUnusable), |_, facts| close(facts));
@@ -56,13 +58,13 @@ fn a_service_without_a_node_port_is_exposed_as_its_owner_wants_it() {
     });
     assert!(commands(&check)[0].contains("patch pxc cluster1"), "{:?}", commands(&check));
     broken(ids::SERVICE_EXPOSED, &service(), ("failed", Code::SourceServiceUnusable), |_, facts| {
-        got(facts.source.service.as_mut().unwrap()).ports = vec![(33060, Some(31000)), (8404, Some(31001))];
+        source_service(facts).ports = vec![service_port(33060, Some(31000)), service_port(8404, Some(31001))];
     });
     broken(ids::SERVICE_EXPOSED, &service(), ("failed", Code::SourceServiceUnusable), |_, facts| {
-        facts.source.service = Some(unread(Code::SourceServiceUnusable));
+        facts.source.services = Some(unread(Code::SourceServiceUnusable));
     });
     broken(ids::SERVICE_EXPOSED, &service(), ("unknown", Code::ApiTimedOut), |_, facts| {
-        facts.source.service = Some(unread(Code::ApiTimedOut));
+        facts.source.services = Some(unread(Code::ApiTimedOut));
     });
 }
 

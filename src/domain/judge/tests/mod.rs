@@ -2,6 +2,7 @@
 
 mod access;
 mod channel;
+mod endpoints;
 mod mesh;
 mod path;
 mod servers;
@@ -98,13 +99,14 @@ fn when_all_is_well_every_check_passes_and_every_one_is_there() {
 }
 
 #[test]
-fn before_the_first_setup_only_the_channel_is_missing() {
+fn before_the_first_setup_only_the_entry_and_the_channel_are_missing() {
     let checks = judge(&spec(), &unlinked());
     let odd: Vec<_> = checks.iter().filter(|check| !check.is_good()).map(|check| (check.id, verdict(check))).collect();
     let skipped = ("skipped", None);
     assert_eq!(
         odd,
         [
+            (ids::ENDPOINTS_CURRENT, ("failed", Some(Code::EndpointsStale))),
             (ids::CHANNEL_UNIQUE, ("failed", Some(Code::NoChannel))),
             (ids::CHANNEL_SETTINGS, skipped),
             (ids::RECEIVER_RUNNING, skipped),
@@ -118,7 +120,7 @@ fn before_the_first_setup_only_the_channel_is_missing() {
 fn a_source_out_of_reach_is_unknown_and_the_replica_is_judged_in_full() {
     let mut facts = facts();
     facts.source.cluster = Some(unread(Code::ApiUnreachable));
-    facts.source.service = Some(unread(Code::ApiUnreachable));
+    facts.source.services = Some(unread(Code::ApiUnreachable));
     facts.source.nodes = Some(unread(Code::ApiUnreachable));
     facts.source.members = unread(Code::ApiUnreachable);
     facts.source.policies = Some(unread(Code::ApiUnreachable));
@@ -200,7 +202,7 @@ fn every_command_line_names_its_cluster() {
     use crate::domain::sample;
     let breaks: [fn(&mut Facts); 4] = [
         |facts| sample::replicas(facts)[0].pod.sidecar = crate::domain::facts::Sidecar::Absent,
-        |facts| sample::got(facts.source.service.as_mut().unwrap()).ports = vec![(3306, None)],
+        |facts| sample::source_service(facts).ports = vec![sample::service_port(3306, None)],
         |facts| sample::got(&mut facts.client.cluster).istiod_ready = Some(0),
         |facts| sample::got(&mut facts.paths[0].resolved).clear(),
     ];

@@ -1,0 +1,14 @@
+//! What is to be: the virtual address, the endpoints and the member that carries the channel, from the link and the facts.
+
+mod address;
+mod endpoints;
+mod member;
+mod way_in;
+
+pub use address::{VipOrigin, desired_vip};
+pub(crate) use address::{cluster_ranges, contains, is_own};
+pub(crate) use endpoints::service_groups;
+pub use endpoints::{Entrance, Entrances, desired_endpoints, desired_entrances, written_entrances};
+pub(crate) use member::carriers;
+pub use member::pick_member;
+pub(crate) use way_in::{described, service_port};
