@@ -3,6 +3,7 @@
 //! `PXC_LINK_E2E=off` leaves them out and counts them as ignored. Every trial says itself which state of the world it needs
 //! and brings it about, so that any selection of them works; they run one after the other, because they share one world.
 
+mod endpoints;
 mod faults;
 mod link;
 mod refusals;
@@ -27,11 +28,12 @@ fn main() -> ExitCode {
     let mut add = |name: String, body: Box<dyn FnOnce(&stage::Stage) -> stage::Checked + Send>| {
         trials.push(Trial::test(name.clone(), move || stage::run(&name, body)).with_ignored_flag(off));
     };
-    let listed: [(&str, &[(&str, Body)]); 5] = [
+    let listed: [(&str, &[(&str, Body)]); 6] = [
         ("refusals", refusals::TRIALS),
         ("rights", rights::TRIALS),
         ("link", link::TRIALS),
         ("secrets", secrets::TRIALS),
+        ("endpoints", endpoints::TRIALS),
         ("link", link::LAST),
     ];
     for (group, list) in &listed[..2] {
