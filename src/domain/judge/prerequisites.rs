@@ -40,8 +40,8 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
         let subject = Subject::Cluster(Side::Source);
         for id in [ids::GTID_MODE, ids::BINLOG_ENABLED, ids::SERVER_IDS, ids::GTID_PURGED] {
             let asked = ask(id, subject.clone());
-            checks.push(match facts.source.members.failed() {
-                Some(problem) => asked.unfetched(problem),
+            checks.push(match unread_source(facts) {
+                Some(cause) => asked.skipped(&cause),
                 None => asked.unknown(out_of_sight(spec)),
             });
         }
@@ -60,6 +60,19 @@ fn out_of_sight(spec: ReplicationLink<'_>) -> Problem {
         "no member of the source was found, so there is no server to read"
     };
     Problem::new(Code::ServerUnreachable, what)
+}
+
+/// The check that tells why no server of the source was read: of the cluster, of the list of its members, or of a login.
+fn unread_source(facts: &Facts) -> Option<Check> {
+    let cluster = Subject::Cluster(Side::Source);
+    if let Some(Fetched::Failed(problem)) = &facts.source.cluster {
+        return Some(ask(ids::CLUSTER_REACHABLE, cluster).unfetched(problem));
+    }
+    if let Some(problem) = facts.source.members.failed() {
+        return Some(ask(ids::MEMBERS_FOUND, cluster).unfetched(problem));
+    }
+    let login = |one: &MemberFacts| Some(ask(ids::SERVER_LOGIN, member(Side::Source, one)).unfetched(one.unread()?));
+    members(facts, Side::Source).iter().find_map(login)
 }
 
 const BY_SERVER: [CheckId; 4] = [ids::GTID_MODE, ids::BINLOG_ENABLED, ids::BINLOG_FORMAT, ids::SERVER_IDS];
@@ -363,7 +376,10 @@ fn errant(spec: ReplicationLink<'_>, facts: &Facts, one: &MemberFacts, replica: 
         return asked.passed(["every executed GTID is in the source's executed sets"]);
     }
     if servers(facts, Side::Source).next().is_none() {
-        return asked.unknown(unread(facts, Side::Source).cloned().unwrap_or_else(|| out_of_sight(spec)));
+        return match unread_source(facts) {
+            Some(cause) => asked.skipped(&cause),
+            None => asked.unknown(out_of_sight(spec)),
+        };
     }
     let evidence = |problem: Problem| {
         problem.seen(format!("on {name} only: {extra}")).seen(format!("executed on the source: {}", or_empty(&all)))
