@@ -95,13 +95,14 @@ links:
       kubernetes:
         context: {source_context}
         namespace: {source_namespace}
-        # The Service that selects the source's members.
+        # The Service that selects the source's members; or, instead, `pxc:` with the name of a Percona operator's resource.
+        # How it is entered from outside is found out by what it offers; `entry: nodePort` or another fixes the way.
         service: {service}
 {source_account}    replica:
       kubernetes:
         context: {replica_context}
         namespace: {replica_namespace}
-        # The members' pods, and the container in which mysqld runs.
+        # The members' pods, and the container in which mysqld runs; or `pxc:` instead of both.
         selector: {selector}
         container: {container}
       # The account that reads the replica and sets up the channel.

@@ -173,5 +173,26 @@ mod tests {
                 prop_assert!(!entries.iter().any(|entry| entry.addresses.contains(&chosen.to_string())));
             }
         }
+
+        #[test]
+        fn what_else_is_there_and_in_which_order_moves_no_address_that_is_kept(
+            others in prop::collection::vec((any::<u32>(), 4_u8..=32), 0..20),
+            seed in any::<usize>(),
+        ) {
+            let ranges: Vec<String> =
+                others.iter().map(|(bits, length)| format!("{}/{length}", Ipv4Addr::from(*bits))).collect();
+            let with = |own: Option<NamedEntry>, ranges: &[String]| {
+                let mut facts = unlinked();
+                let entries = &mut got(&mut facts.client.mesh).entries;
+                entries.extend(ranges.iter().map(|range| other_entry("shop", "x.global", range)));
+                entries.extend(own);
+                desired_vip(&spec(), &facts).map_err(|problem| problem.code)
+            };
+            let kept = (sample::VIP.parse().unwrap(), VipOrigin::Kept);
+            prop_assert_eq!(with(Some(own_entry()), &ranges), Ok(kept));
+            let mut turned = ranges.clone();
+            turned.rotate_left(seed % ranges.len().max(1));
+            prop_assert_eq!(with(None, &ranges), with(None, &turned));
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! What the ways into the source offer now, against what was written and what is left out.
 
+use std::net::Ipv4Addr;
+
+use proptest::prelude::*;
+
 use super::{broken, check_of, commands, shown, unread, verdict};
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
+    desired,
     facts::{IngressFacts, PxcFacts},
     judge::ids,
     problem::Fetched,
-    sample::{facts, got, service_port, source_service, spec, unlinked},
+    sample::{self, facts, got, service_port, source_service, spec, unlinked},
     spec::{LinkSpec, SourceLocation, SourceTarget, WayIn},
 };
 
@@ -60,6 +65,25 @@ fn endpoints_that_cannot_be_compared_are_not_called_current() {
     assert_eq!(verdict(&check), ("skipped", None), "{}", shown(&check));
     let unlinked = check_of(&spec(), &unlinked(), ids::ENDPOINTS_CURRENT, &Subject::Link);
     assert_eq!(verdict(&unlinked), ("failed", Some(Code::EndpointsStale)));
+}
+
+proptest! {
+    #[test]
+    fn an_address_is_called_free_exactly_when_nothing_else_holds_it(
+        others in prop::collection::vec((any::<u32>(), 0_u8..=32, any::<bool>()), 0..12),
+    ) {
+        let mut facts = facts();
+        let mut holds = false;
+        for (bits, length, near) in others {
+            // Ranges from all over seldom hold one address; half of them are taken round it.
+            let bits = if near { sample::VIP.parse::<Ipv4Addr>().unwrap().to_bits() ^ (bits & 0xff) } else { bits };
+            let range = format!("{}/{length}", Ipv4Addr::from(bits));
+            holds |= desired::contains(&range, sample::VIP.parse().unwrap());
+            got(&mut facts.client.mesh).entries.push(sample::other_entry("shop", "x.global", &range));
+        }
+        let (outcome, code) = verdict(&check_of(&spec(), &facts, ids::VIP_FREE, &Subject::Link));
+        prop_assert_eq!((outcome == "failed", code.is_some()), (holds, holds));
+    }
 }
 
 #[test]
