@@ -209,7 +209,11 @@ mod tests {
         }
         let problem = desired_entrances(&spec(), &facts).unwrap_err();
         assert_eq!(problem.code, Code::NoNodeAddress);
-        assert!(problem.message.contains("IPv4") && problem.evidence[0].contains("fd00::11"), "{problem:?}");
+        assert!(
+            problem.message.contains("is an IPv6 address") && problem.evidence[0].contains("fd00::11"),
+            "{problem:?}"
+        );
+        assert!(problem.hint.is_some_and(|hint| hint.text.contains("family")));
     }
 
     #[test]

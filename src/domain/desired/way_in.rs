@@ -221,10 +221,19 @@ fn no_balancer(service: &ServiceFacts) -> Problem {
 
 fn no_node(nodes: &[NodeFacts], service: &ServiceFacts, kind: AddressType) -> Problem {
     let wanted = if service.local_only { " and runs a ready member (externalTrafficPolicy: Local)" } else { "" };
-    let mut problem = Problem::new(
-        Code::NoNodeAddress,
-        format!("none of {} node(s) of the source is ready, has an IPv4 {kind}{wanted}", nodes.len()),
-    );
+    let name = kind.to_string();
+    let of_family = |four: bool| {
+        let addresses = nodes.iter().flat_map(|node| &node.addresses).filter(|(kind, _)| *kind == name);
+        addresses.filter(|(_, address)| address.is_ipv4() == four).count()
+    };
+    let mut problem = if of_family(true) == 0 && of_family(false) > 0 {
+        let message =
+            format!("every {kind} of the source's nodes is an IPv6 address, and the virtual address is an IPv4 one");
+        Problem::new(Code::NoNodeAddress, message).hint(Hint::text(FAMILY))
+    } else {
+        let message = format!("none of {} node(s) of the source is ready, has an IPv4 {kind}{wanted}", nodes.len());
+        Problem::new(Code::NoNodeAddress, message)
+    };
     for node in nodes {
         let addresses: Vec<String> = node.addresses.iter().map(|(kind, address)| format!("{kind} {address}")).collect();
         let ready = if node.ready { "ready" } else { "not ready" };
