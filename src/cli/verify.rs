@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
-        check::{Outcome, Report},
+        check::{Check, Outcome, Report},
         code::{Code, Exit},
         facts::Facts,
         hint::Hint,
@@ -87,13 +87,11 @@ fn show(context: &Context, args: &VerifyArgs, reports: &[Report]) -> Result<(), 
 }
 
 fn verdict(report: &Report, strict: bool) -> Verdict {
-    let any = |wanted: fn(&Outcome) -> bool| report.checks.iter().any(|check| wanted(&check.outcome));
-    if any(|outcome| matches!(outcome, Outcome::Failed(_)))
-        || strict && any(|outcome| matches!(outcome, Outcome::Warned(_)))
-    {
+    let any = |wanted: fn(&Check) -> bool| report.checks.iter().any(wanted);
+    if any(|check| matches!(check.outcome, Outcome::Failed(_))) || strict && any(Check::advises) {
         return Verdict::Bad;
     }
-    let unknown = report.checks.iter().filter_map(|check| match &check.outcome {
+    let unknown = report.checks.iter().filter(|check| !check.advises()).filter_map(|check| match &check.outcome {
         Outcome::Unknown(problem) if problem.code.exit() == Exit::TimedOut => Some(Verdict::TimedOut),
         Outcome::Unknown(_) => Some(Verdict::Unreached),
         _ => None,

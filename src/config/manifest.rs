@@ -13,6 +13,11 @@ pub(crate) fn parse(text: &str) -> Value {
     serde_yaml::from_str(text).expect("an embedded manifest is valid YAML")
 }
 
+/// YAML that somebody else wrote, such as a configuration kept in a ConfigMap; `None` where it is none.
+pub(crate) fn read(text: &str) -> Option<Value> {
+    serde_yaml::from_str(text).ok()
+}
+
 /// A report or an object as YAML, with a newline at the end.
 ///
 /// # Panics

@@ -5,7 +5,7 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::problem::Problem;
+use super::{judge::ids, problem::Problem};
 
 /// The stable name of a check, such as `path.query`; the same for every subject it is made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -167,6 +167,15 @@ impl Check {
         }
     }
 
+    /// Whether it warns and no more: a warning, or what a check that only advises ([`ids::is_advisory`]) could not see.
+    pub fn advises(&self) -> bool {
+        match self.outcome {
+            Outcome::Warned(_) => true,
+            Outcome::Unknown(_) => ids::is_advisory(self.id),
+            Outcome::Passed | Outcome::Failed(_) | Outcome::Skipped { .. } => false,
+        }
+    }
+
     /// Whether a later step may rely on it.
     pub fn is_good(&self) -> bool {
         matches!(self.outcome, Outcome::Passed | Outcome::Warned(_))
@@ -210,11 +219,13 @@ pub struct Report {
 }
 
 impl Report {
-    /// The worst outcome. A skipped check adds nothing: the one that it waits for does.
+    /// The worst outcome. A skipped check adds nothing: the one that it waits for does. An unknown of a check that only advises
+    /// ([`ids::is_advisory`]) is a warning.
     pub fn verdict(&self) -> Verdict {
         self.checks
             .iter()
             .filter_map(|check| match check.outcome {
+                _ if check.advises() => Some(Verdict::Warning),
                 Outcome::Passed => Some(Verdict::Ok),
                 Outcome::Warned(_) => Some(Verdict::Warning),
                 Outcome::Unknown(_) => Some(Verdict::Unknown),
@@ -225,12 +236,12 @@ impl Report {
             .unwrap_or(Verdict::Unknown)
     }
 
-    /// The first failed check, or the first unknown one where none failed, in the order of the path.
+    /// The first failed check, or the first unknown one that does not only advise where none failed, in the order of the path.
     pub fn first_problem(&self) -> Option<&Check> {
-        let first = |wanted: fn(&Outcome) -> bool| {
-            self.checks.iter().filter(|check| wanted(&check.outcome)).min_by_key(|check| check.milestone)
+        let first = |wanted: fn(&Check) -> bool| {
+            self.checks.iter().filter(|check| wanted(check)).min_by_key(|check| check.milestone)
         };
-        first(|outcome| matches!(outcome, Outcome::Failed(_)))
-            .or_else(|| first(|outcome| matches!(outcome, Outcome::Unknown(_))))
+        first(|check| matches!(check.outcome, Outcome::Failed(_)))
+            .or_else(|| first(|check| matches!(check.outcome, Outcome::Unknown(_)) && !check.advises()))
     }
 }

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use super::{
     channel::desired_channel,
     facts::{
-        AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClusterFacts, EntryEndpoint, EnvoyFacts, EnvoyHost,
-        Facts, MemberFacts, MeshFacts, NamedEntry, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd,
-        ServerFacts, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, ThreadState, UsedRange,
+        AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClientSurroundings, ClusterFacts, EntryEndpoint,
+        EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MeshConfigFacts, MeshFacts, NamedEntry, NamedPort,
+        NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServiceFacts,
+        ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings, ThreadState, UsedRange,
     },
     gtid::GtidSet,
     problem::Fetched,
@@ -99,8 +100,7 @@ fn cluster(context: &str, uid: &str) -> ClusterFacts {
         user: Some("pxc-link".to_owned()),
         denied: Vec::new(),
         istio_versions: vec!["v1".to_owned(), "v1beta1".to_owned()],
-        istiod_ready: Some(1),
-        istiod_wanted: Some(1),
+        istiods: vec![istiod("default", 1)],
         in_use: AddressesInUse {
             ranges: vec![used("10.42.0.0/20", "podCIDR of node n"), used("10.42.16.0/20", "ServiceCIDR kubernetes")],
             unlisted: Vec::new(),
@@ -110,6 +110,30 @@ fn cluster(context: &str, uid: &str) -> ClusterFacts {
 
 pub(crate) fn used(range: &str, holder: &str) -> UsedRange {
     UsedRange { range: range.parse().unwrap(), holder: holder.to_owned() }
+}
+
+pub(crate) fn istiod(revision: &str, ready: u32) -> IstiodFacts {
+    let name = if revision == "default" { "istiod".to_owned() } else { format!("istiod-{revision}") };
+    IstiodFacts { name, revision: revision.to_owned(), ready, wanted: 1 }
+}
+
+/// A mesh as it is installed by default, with DNS capture on.
+pub(crate) fn mesh_config(settings: serde_json::Value) -> MeshConfigFacts {
+    MeshConfigFacts { revision: "default".to_owned(), settings }
+}
+
+fn surroundings() -> ClientSurroundings {
+    let capture = serde_json::json!({"defaultConfig": {"proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true"}}});
+    ClientSurroundings {
+        namespace: Fetched::Got(BTreeMap::from([("istio-injection".to_owned(), "enabled".to_owned())])),
+        mesh_configs: Fetched::Got(vec![mesh_config(capture)]),
+        services: Fetched::Got(Vec::new()),
+        sidecars: Fetched::Got(Vec::new()),
+        rules: Fetched::Got(Vec::new()),
+        network_policies: Fetched::Got(Vec::new()),
+        authorizations: Fetched::Got(Vec::new()),
+        remote_clusters: Fetched::Got(Vec::new()),
+    }
 }
 
 pub(crate) fn pod(name: &str, node: &str, sidecar: Sidecar) -> PodFacts {
@@ -123,6 +147,9 @@ pub(crate) fn pod(name: &str, node: &str, sidecar: Sidecar) -> PodFacts {
         containers: vec!["pxc".to_owned()],
         host_ports: Vec::new(),
         sidecar,
+        proxy_state: None,
+        host_network: false,
+        proxy_users: Vec::new(),
         dns_capture: matches!(sidecar, Sidecar::Present { .. }).then_some(true),
         owner: Some("StatefulSet/pxc".to_owned()),
         labels: BTreeMap::from([("app".to_owned(), "pxc".to_owned())]),
@@ -204,6 +231,8 @@ pub(crate) fn own_entry() -> NamedEntry {
         name: "pxc-source-production".to_owned(),
         hosts: vec!["pxc-source.production.global".to_owned()],
         addresses: vec![VIP.to_owned()],
+        ports: vec![named_port(3306, "TCP")],
+        export_to: vec![".".to_owned()],
         link: Some("production".to_owned()),
         endpoints: ["198.18.0.11", "198.18.0.21"]
             .map(|address| EntryEndpoint {
@@ -214,6 +243,11 @@ pub(crate) fn own_entry() -> NamedEntry {
     }
 }
 
+/// A port of a ServiceEntry.
+pub(crate) fn named_port(number: u16, protocol: &str) -> NamedPort {
+    NamedPort { number, name: format!("port-{number}"), protocol: protocol.to_owned() }
+}
+
 /// Somebody else's ServiceEntry.
 pub(crate) fn other_entry(namespace: &str, host: &str, address: &str) -> NamedEntry {
     NamedEntry {
@@ -221,6 +255,8 @@ pub(crate) fn other_entry(namespace: &str, host: &str, address: &str) -> NamedEn
         name: "other".to_owned(),
         hosts: vec![host.to_owned()],
         addresses: vec![address.to_owned()],
+        ports: vec![named_port(3306, "TCP")],
+        export_to: Vec::new(),
         link: None,
         endpoints: Vec::new(),
     }
@@ -233,6 +269,7 @@ pub(crate) fn object(kind: &str, namespace: &str, name: &str, created: &str, spe
         name: name.to_owned(),
         created: Some(created.parse().unwrap()),
         spec,
+        dry_run: false,
     }
 }
 
@@ -272,7 +309,12 @@ pub(crate) fn source_service(facts: &mut Facts) -> &mut ServiceFacts {
 /// Two members on each side, linked, running and caught up; the path proven from both members.
 pub(crate) fn facts() -> Facts {
     let sidecar = Sidecar::Present { ready: true };
-    let member = |pod: PodFacts, server: ServerFacts| MemberFacts { pod, server: Some(Fetched::Got(server)) };
+    let member = |pod: PodFacts, server: ServerFacts| MemberFacts {
+        pod,
+        server: Some(Fetched::Got(server)),
+        resolved: None,
+        sidecar_log: None,
+    };
     let mut carrier = server(REPLICA[0], 11);
     carrier.channels.push(channel());
     Facts {
@@ -287,6 +329,10 @@ pub(crate) fn facts() -> Facts {
                 member(pod("pxc-1", "production-1", Sidecar::Absent), server(SOURCE[1], 2)),
             ]),
             policies: Some(Fetched::Got(Vec::new())),
+            surroundings: Some(SourceSurroundings {
+                network_policies: Fetched::Got(Vec::new()),
+                services: Fetched::Got(Vec::new()),
+            }),
         },
         client: ClientFacts {
             cluster: Fetched::Got(cluster("dr", "uid-of-dr")),
@@ -295,6 +341,7 @@ pub(crate) fn facts() -> Facts {
                 member(pod("pxc-1", "dr-0", sidecar), server(REPLICA[1], 12)),
             ]),
             mesh: Fetched::Got(MeshFacts { entries: vec![own_entry()] }),
+            surroundings: surroundings(),
             lease: Fetched::Got(None),
         },
         paths: vec![path("pxc-0"), path("pxc-1")],

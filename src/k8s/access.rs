@@ -86,17 +86,6 @@ fn rules(side: Side, namespace: &str, objects: &[Named]) -> Vec<DeniedRule> {
         Side::Source => SOURCE,
         Side::Replica | Side::Client => REPLICA,
     };
-    let rule = |&(verb, group, resource, scope): &Rule| DeniedRule {
-        verb: verb.into(),
-        group: group.into(),
-        resource: resource.into(),
-        namespace: match scope {
-            Scope::Cluster | Scope::KubeSystem => None,
-            Scope::Members => Some(namespace.into()),
-            Scope::Istio => Some(ISTIO_NAMESPACE.into()),
-        },
-        name: (scope == Scope::KubeSystem).then(|| "kube-system".into()),
-    };
     let named = |object: &Named| {
         let (group, resource, name) = match object {
             Named::Secret(name) => ("", "secrets", name),
@@ -110,7 +99,21 @@ fn rules(side: Side, namespace: &str, objects: &[Named]) -> Vec<DeniedRule> {
             name: Some(name.clone()),
         }
     };
-    table.iter().map(rule).chain(objects.iter().map(named)).collect()
+    table.iter().map(|rule| in_words(rule, namespace)).chain(objects.iter().map(named)).collect()
+}
+
+fn in_words(&(verb, group, resource, scope): &Rule, namespace: &str) -> DeniedRule {
+    DeniedRule {
+        verb: verb.into(),
+        group: group.into(),
+        resource: resource.into(),
+        namespace: match scope {
+            Scope::Cluster | Scope::KubeSystem => None,
+            Scope::Members => Some(namespace.into()),
+            Scope::Istio => Some(ISTIO_NAMESPACE.into()),
+        },
+        name: (scope == Scope::KubeSystem).then(|| "kube-system".into()),
+    }
 }
 
 /// Asks for every rule of the side and returns those that are denied, sorted. `served` says whether an API group is there:
@@ -172,6 +175,25 @@ mod tests {
 
     use super::*;
     use crate::config::manifest;
+
+    /// Rules that are optional: without one of them the checks that read it are unknown, and nothing else changes. They are not asked
+    /// for, as the request itself is answered.
+    const OPTIONAL_SOURCE: &[Rule] =
+        &[("list", "networking.k8s.io", "networkpolicies", Scope::Members), ("list", "", "services", Scope::Members)];
+
+    const OPTIONAL_REPLICA: &[Rule] = &[
+        ("list", "", "services", Scope::Cluster),
+        ("list", "networking.istio.io", "destinationrules", Scope::Cluster),
+        ("get", "", "namespaces", Scope::Members),
+        ("get", "", "pods/log", Scope::Members),
+        ("list", "networking.k8s.io", "networkpolicies", Scope::Members),
+        ("list", "networking.istio.io", "sidecars", Scope::Members),
+        ("list", "networking.istio.io", "sidecars", Scope::Istio),
+        ("list", "security.istio.io", "authorizationpolicies", Scope::Members),
+        ("list", "security.istio.io", "authorizationpolicies", Scope::Istio),
+        ("get", "", "configmaps", Scope::Istio),
+        ("list", "", "secrets", Scope::Istio),
+    ];
 
     fn strings<'a>(rule: &'a Value, key: &str) -> Vec<&'a str> {
         rule[key].as_array().map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
@@ -242,6 +264,24 @@ mod tests {
     }
 
     #[test]
+    fn the_optional_manifests_grant_what_is_read_where_it_may_be_and_nothing_else() {
+        macro_rules! optional {
+            ($($path:literal)+) => { [$(include_str!(concat!("../../manifests/deploy/", $path))),+].as_slice() };
+        }
+        let source = optional!("source/preflight/role.yaml");
+        let replica = optional!(
+            "replica/preflight/clusterrole.yaml" "replica/preflight/role.yaml" "replica/preflight/role-istio.yaml"
+            "replica/remote-clusters/role-istio.yaml"
+        );
+        for (texts, table) in [(source, OPTIONAL_SOURCE), (replica, OPTIONAL_REPLICA)] {
+            let listed: Vec<DeniedRule> = texts.iter().flat_map(|text| granted(text)).collect();
+            let set: BTreeSet<DeniedRule> = listed.iter().cloned().collect();
+            assert_eq!(set.len(), listed.len(), "a rule twice");
+            assert_eq!(set, table.iter().map(|rule| in_words(rule, "pxc")).collect());
+        }
+    }
+
+    #[test]
     fn every_binding_binds_its_role_to_the_one_user() {
         macro_rules! binding {
             ($($path:literal)+) => { [$(($path, include_str!(concat!("../../manifests/deploy/", $path)))),+] };
@@ -250,6 +290,9 @@ mod tests {
             "source/clusterrolebinding.yaml" "source/rolebinding.yaml" "source/rolebinding-istio.yaml"
             "replica/clusterrolebinding.yaml" "replica/rolebinding.yaml" "replica/rolebinding-istio.yaml"
             "source/pxc/rolebinding.yaml" "replica/addresses/clusterrolebinding.yaml"
+            "source/preflight/rolebinding.yaml" "replica/preflight/clusterrolebinding.yaml"
+            "replica/preflight/rolebinding.yaml" "replica/preflight/rolebinding-istio.yaml"
+            "replica/remote-clusters/rolebinding-istio.yaml"
         ) {
             let binding = manifest::parse(text);
             let role = path.rsplit_once('/').unwrap().0.replace('/', "-");

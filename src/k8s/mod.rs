@@ -12,6 +12,7 @@ pub mod observe;
 pub mod pods;
 pub mod secrets;
 pub mod services;
+pub mod surroundings;
 
 pub use client::Cluster;
 pub use error::K8sError;

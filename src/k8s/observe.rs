@@ -20,7 +20,9 @@ use super::{
 use crate::{
     domain::{
         check::Side,
-        facts::{AddressesInUse, ClusterFacts, EntryEndpoint, NamedEntry, NodeFacts, ObjectFacts},
+        facts::{
+            AddressesInUse, ClusterFacts, EntryEndpoint, IstiodFacts, NamedEntry, NamedPort, NodeFacts, ObjectFacts,
+        },
     },
     wait::Deadline,
 };
@@ -53,15 +55,15 @@ pub async fn cluster_facts(
             }
         }
     }
-    let (uid, user, denied, istio_versions, istiod, in_use) = tokio::try_join!(
+    let (uid, user, denied, istio_versions, istiods, in_use) = tokio::try_join!(
         uid(cluster, deadline),
         user(cluster, deadline),
         access::denied(cluster, side, objects, served, deadline),
         entry_versions(cluster, versions, deadline),
         async {
             match side {
-                Side::Source => Ok(None),
-                Side::Replica | Side::Client => istiod(cluster, deadline).await,
+                Side::Source => Ok(Vec::new()),
+                Side::Replica | Side::Client => istiods(cluster, deadline).await,
             }
         },
         async {
@@ -79,8 +81,7 @@ pub async fn cluster_facts(
         user,
         denied,
         istio_versions,
-        istiod_ready: istiod.map(|(ready, _)| ready),
-        istiod_wanted: istiod.map(|(_, wanted)| wanted),
+        istiods,
         in_use,
     })
 }
@@ -114,20 +115,24 @@ async fn entry_versions(cluster: &Cluster, versions: Vec<String>, deadline: Dead
     Ok(answers.into_iter().flatten().collect())
 }
 
-async fn istiod(cluster: &Cluster, deadline: Deadline) -> Result<Option<(u32, u32)>, K8sError> {
+async fn istiods(cluster: &Cluster, deadline: Deadline) -> Result<Vec<IstiodFacts>, K8sError> {
     let api: Api<Deployment> = Api::namespaced(cluster.client(), ISTIO_NAMESPACE);
     let wanted = ListParams::default().labels("app=istiod");
     let Some(list) = readable(cluster.call("listing istiod's Deployments", deadline, api.list(&wanted)).await)? else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let ready = |deployment: &Deployment| {
-        deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default()
+    let istiod = |deployment: &Deployment| {
+        let ready = deployment.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or_default();
+        // A Deployment without a number asks for one pod (API: DeploymentSpec.replicas).
+        let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        IstiodFacts {
+            name: deployment.name_any(),
+            revision: deployment.labels().get("istio.io/rev").map_or("default", String::as_str).to_owned(),
+            ready: u32::try_from(ready).unwrap_or_default(),
+            wanted: u32::try_from(wanted).unwrap_or_default(),
+        }
     };
-    // A Deployment without a number asks for one pod (API: DeploymentSpec.replicas).
-    let wanted = |deployment: &Deployment| deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let sum =
-        |of: &dyn Fn(&Deployment) -> i32| u32::try_from(list.items.iter().map(of).sum::<i32>()).unwrap_or_default();
-    Ok((!list.items.is_empty()).then(|| (sum(&ready), sum(&wanted))))
+    Ok(list.items.iter().map(istiod).collect())
 }
 
 /// What may not be read, or is not served, is no error of the whole: `None`.
@@ -191,11 +196,14 @@ fn entry(object: &DynamicObject) -> NamedEntry {
     let allocated = object.data["status"]["addresses"].as_array().into_iter().flatten();
     addresses.extend(allocated.filter_map(|address| address["value"].as_str()).map(ToOwned::to_owned));
     addresses.dedup();
+    let ports = object.data["spec"]["ports"].as_array().into_iter().flatten();
     NamedEntry {
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
         hosts: texts(&object.data["spec"]["hosts"]),
         addresses,
+        ports: ports.filter_map(entry_port).collect(),
+        export_to: texts(&object.data["spec"]["exportTo"]),
         link: object.labels().get(LINK_LABEL).cloned(),
         endpoints: match object.labels().get(LINK_LABEL) {
             Some(_) => object.data["spec"]["endpoints"].as_array().into_iter().flatten().map(endpoint).collect(),
@@ -210,6 +218,15 @@ fn endpoint(endpoint: &Value) -> EntryEndpoint {
         address: endpoint["address"].as_str().unwrap_or_default().to_owned(),
         ports: endpoint["ports"].as_object().into_iter().flatten().filter_map(port).collect(),
     }
+}
+
+fn entry_port(port: &Value) -> Option<NamedPort> {
+    let text = |key: &str| port[key].as_str().unwrap_or_default().to_owned();
+    Some(NamedPort {
+        number: u16::try_from(port["number"].as_u64()?).ok()?,
+        name: text("name"),
+        protocol: text("protocol"),
+    })
 }
 
 /// PeerAuthentications and AuthorizationPolicies of the members' namespace and of Istio's root namespace, oldest first;
@@ -229,7 +246,7 @@ pub async fn policies(cluster: &Cluster, deadline: Deadline) -> Result<Vec<Objec
         async move {
             let what = format!("listing {plural}");
             match cluster.call(&what, deadline, api.list(&ListParams::default())).await {
-                Ok(list) => Ok(list.items.into_iter().map(|object| policy(kind, object)).collect()),
+                Ok(list) => Ok(list.items.into_iter().map(|object| object_facts(kind, object)).collect()),
                 Err(K8sError::NotFound { kind_missing: true, .. }) => Ok(Vec::new()),
                 Err(error) => Err(error),
             }
@@ -241,8 +258,10 @@ pub async fn policies(cluster: &Cluster, deadline: Deadline) -> Result<Vec<Objec
     Ok(found)
 }
 
-fn policy(kind: &str, mut object: DynamicObject) -> ObjectFacts {
+/// Any object of Istio's, as judges take it.
+pub(super) fn object_facts(kind: &str, mut object: DynamicObject) -> ObjectFacts {
     ObjectFacts {
+        dry_run: object.annotations().get("istio.io/dry-run").is_some_and(|value| value == "true"),
         kind: kind.to_owned(),
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
@@ -262,7 +281,8 @@ mod tests {
         let object: DynamicObject = serde_json::from_value(json!({
             "metadata": {"name": "x", "namespace": "demo", "labels": {LINK_LABEL: "production"}},
             "spec": {
-                "hosts": ["a.global"], "addresses": ["240.0.0.7"],
+                "hosts": ["a.global"], "addresses": ["240.0.0.7"], "exportTo": ["."],
+                "ports": [{"number": 3306, "name": "tcp-mysql", "protocol": "TCP"}, {"number": 80, "name": "x"}],
                 "endpoints": [{"address": "198.18.0.11", "ports": {"tcp-mysql": 31306}}, {"address": "198.18.0.12"}],
             },
             "status": {"addresses": [{"value": "240.240.0.1", "host": "a.global"}]},
@@ -273,6 +293,8 @@ mod tests {
         let endpoints: Vec<_> =
             entry.endpoints.iter().map(|at| (at.address.as_str(), at.ports.get("tcp-mysql").copied())).collect();
         assert_eq!(endpoints, [("198.18.0.11", Some(31306)), ("198.18.0.12", None)]);
+        let ports: Vec<_> = entry.ports.iter().map(|port| (port.number, port.protocol.as_str())).collect();
+        assert_eq!((ports, entry.export_to.as_slice()), (vec![(3306, "TCP"), (80, "")], [".".to_owned()].as_slice()));
         assert_eq!(
             (entry.hosts.as_slice(), entry.link.as_deref()),
             (["a.global".to_owned()].as_slice(), Some("production"))

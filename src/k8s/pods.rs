@@ -1,7 +1,10 @@
 //! The members' pods: which there are, how they take part in the mesh, what owns them.
 
 use k8s_openapi::api::core::v1::{Container, ContainerPort, ContainerStatus, Pod};
-use kube::{Api, ResourceExt, api::ListParams};
+use kube::{
+    Api, ResourceExt,
+    api::{ListParams, LogParams},
+};
 
 use super::{Cluster, K8sError};
 use crate::{
@@ -38,7 +41,8 @@ fn facts(pod: &Pod) -> PodFacts {
     let statuses = status.and_then(|status| status.container_statuses.as_deref()).unwrap_or_default();
     let native_statuses = status.and_then(|status| status.init_container_statuses.as_deref()).unwrap_or_default();
     let is_proxy = |status: &&ContainerStatus| status.name == PROXY;
-    let proxy_ready = statuses.iter().chain(native_statuses).find(is_proxy).is_some_and(|status| status.ready);
+    let proxy_status = statuses.iter().chain(native_statuses).find(is_proxy);
+    let proxy_ready = proxy_status.is_some_and(|status| status.ready);
     let leaving = pod.metadata.deletion_timestamp.is_some();
     PodFacts {
         name: pod.name_any(),
@@ -50,6 +54,9 @@ fn facts(pod: &Pod) -> PodFacts {
         containers: containers.iter().map(|container| container.name.clone()).filter(|name| name != PROXY).collect(),
         host_ports: containers.iter().flat_map(host_ports).collect(),
         sidecar: if proxy.is_some() { Sidecar::Present { ready: proxy_ready } } else { Sidecar::Absent },
+        proxy_state: proxy_status.filter(|status| !status.ready).map(state),
+        host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
+        proxy_users: proxy_users(pod),
         dns_capture: proxy.map(dns_capture),
         owner: pod
             .owner_references()
@@ -79,6 +86,70 @@ fn host_ports(container: &Container) -> Vec<HostPortFacts> {
         })
     };
     container.ports.iter().flatten().filter_map(host_port).collect()
+}
+
+/// What a container that is not ready does, in a phrase: `waiting, CrashLoopBackOff`, `running, restarted 3 times`.
+fn state(status: &ContainerStatus) -> String {
+    let state = status.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let ended = state.and_then(|state| state.terminated.as_ref());
+    let words = if let Some(waiting) = waiting {
+        format!("waiting, {}", waiting.reason.as_deref().unwrap_or("no reason given"))
+    } else if let Some(ended) = ended {
+        format!("ended with exit code {}", ended.exit_code)
+    } else {
+        "running and not ready".to_owned()
+    };
+    match status.restart_count {
+        0 => words,
+        count => format!("{words}, restarted {count} times"),
+    }
+}
+
+/// The ordinary containers that run as the sidecar's own user or group, as far as the pod says; an image may say so too.
+fn proxy_users(pod: &Pod) -> Vec<String> {
+    const OWN: Option<i64> = Some(1337);
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let of_pod = spec.security_context.as_ref();
+    let is_own = |container: &&Container| {
+        let own = container.security_context.as_ref();
+        let user = own.and_then(|own| own.run_as_user).or(of_pod.and_then(|pod| pod.run_as_user));
+        let group = own.and_then(|own| own.run_as_group).or(of_pod.and_then(|pod| pod.run_as_group));
+        container.name != PROXY && (user == OWN || group == OWN)
+    };
+    spec.containers.iter().filter(is_own).map(|container| container.name.clone()).collect()
+}
+
+/// The last lines of a sidecar's log that speak of a failure, or its very last ones where none does; at most `count`.
+///
+/// # Errors
+/// Any of [`K8sError`].
+pub async fn proxy_log(
+    cluster: &Cluster,
+    pod: &str,
+    count: usize,
+    deadline: Deadline,
+) -> Result<Vec<String>, K8sError> {
+    let api: Api<Pod> = Api::namespaced(cluster.client(), cluster.namespace());
+    let parameters = LogParams { container: Some(PROXY.into()), tail_lines: Some(200), ..LogParams::default() };
+    let what = format!("reading the log of {PROXY} in pod {pod}");
+    let text = cluster.call(&what, deadline, api.logs(pod, &parameters)).await?;
+    Ok(failures(&text, count))
+}
+
+fn failures(log: &str, count: usize) -> Vec<String> {
+    let words = ["error", "warn", "fail", "refused", "denied", "unavailable", "x509", "no such host"];
+    let speaks = |line: &&str| {
+        let line = line.to_ascii_lowercase();
+        words.iter().any(|word| line.contains(word))
+    };
+    let last = |lines: Vec<&str>| -> Vec<String> {
+        lines[lines.len().saturating_sub(count)..].iter().map(|line| line.chars().take(300).collect()).collect()
+    };
+    match last(log.lines().filter(speaks).collect()) {
+        none if none.is_empty() => last(log.lines().collect()),
+        found => found,
+    }
 }
 
 fn dns_capture(proxy: &Container) -> bool {
@@ -118,6 +189,39 @@ mod tests {
         assert_eq!(native.annotations.len(), 1, "annotations that are not Istio's stay out of the facts");
         let ended = pod(&json!({"containers": [{"name": "pxc"}], "initContainers": [{"name": PROXY}]}), &ready);
         assert_eq!((ended.sidecar, ended.dns_capture), (Sidecar::Absent, None));
+    }
+
+    #[test]
+    fn a_sidecar_that_is_not_ready_says_what_it_does() {
+        let spec = json!({"containers": [{"name": "pxc"}, {"name": PROXY}]});
+        let status = |state: &Value, restarts: u8| {
+            let container = json!({"name": PROXY, "ready": false, "image": "i", "imageID": "i", "restartCount": restarts, "state": state});
+            pod(&spec, &json!({"containerStatuses": [container]})).proxy_state
+        };
+        let started = json!({"running": {"startedAt": "2026-11-21T00:00:00Z"}});
+        assert_eq!(status(&started, 0).as_deref(), Some("running and not ready"));
+        let waiting = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+        assert_eq!(status(&waiting, 3).as_deref(), Some("waiting, CrashLoopBackOff, restarted 3 times"));
+        let log = "info\tstarting\nwarn\tca refused\ninfo\tnext\nerror\tx509: unknown authority";
+        assert_eq!(failures(log, 5), ["warn\tca refused", "error\tx509: unknown authority"]);
+        assert_eq!(failures("info\ta\ninfo\tb\n", 1), ["info\tb"]);
+        assert_eq!(failures("", 3), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_sidecars_own_user_is_seen_on_pod_and_container() {
+        let users = |spec: Value| pod(&spec, &json!({})).proxy_users;
+        let container = |context: Value| json!({"name": "pxc", "securityContext": context});
+        assert_eq!(users(json!({"containers": [container(json!({"runAsUser": 1337}))]})), ["pxc"]);
+        assert_eq!(users(json!({"containers": [container(json!({"runAsGroup": 1337}))]})), ["pxc"]);
+        assert_eq!(users(json!({"containers": [{"name": "pxc"}], "securityContext": {"runAsUser": 1337}})), ["pxc"]);
+        let overridden =
+            json!({"containers": [container(json!({"runAsUser": 27}))], "securityContext": {"runAsUser": 1337}});
+        assert_eq!(users(overridden), Vec::<String>::new());
+        let sidecar =
+            json!({"containers": [{"name": PROXY, "securityContext": {"runAsUser": 1337}}], "hostNetwork": true});
+        assert_eq!(users(sidecar.clone()), Vec::<String>::new());
+        assert!(pod(&sidecar, &json!({})).host_network);
     }
 
     #[test]

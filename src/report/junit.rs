@@ -33,6 +33,12 @@ fn case(report: &Report, check: &Check, strict: bool) -> TestCase {
         Outcome::Warned(problem) if strict => bad(NonSuccessKind::Failure, problem),
         Outcome::Passed | Outcome::Warned(_) => TestCaseStatus::success(),
         Outcome::Failed(problem) => bad(NonSuccessKind::Failure, problem),
+        // A check that only advises leaves the exit code alone where it could not see.
+        Outcome::Unknown(problem) if check.advises() && !strict => {
+            let mut skipped = TestCaseStatus::skipped();
+            skipped.set_message(problem.message.clone());
+            skipped
+        }
         Outcome::Unknown(problem) => bad(NonSuccessKind::Error, problem),
         Outcome::Skipped { because: (id, subject) } => {
             let mut skipped = TestCaseStatus::skipped();

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    prove,
+    gather, prove,
     session::Session,
     setup::{Finished, Made, Options, refuse},
     sides::{Live, Sides},
@@ -47,10 +47,11 @@ impl Run<'_> {
             (Some(link), Some(member)) => {
                 self.replicate(link, &member, &facts, &plan, done).await?;
                 let until = self.options.until_caught_up;
-                let (facts, status) = watch::settled(session, link, self.sides, facts.paths, until).await?;
+                let (facts, status) = watch::settled(session, link, self.sides, facts, until).await?;
                 (facts, Some(status))
             }
-            _ => (facts, None),
+            // Judged is what is there now: the mesh objects too.
+            _ => (gather::again(session, self.sides, &facts).await, None),
         };
         let checks = judge::judge(&session.spec, &facts);
         refuse(&checks)?;

@@ -1,5 +1,7 @@
 //! Gathering: everything the judges need of both sides, fetched side by side; what cannot be had says why.
 
+use std::net::IpAddr;
+
 use futures::future::join_all;
 use jiff::Timestamp;
 
@@ -11,29 +13,44 @@ use super::{
 use crate::{
     domain::{
         check::Side,
+        code::Code,
         facts::{
-            BackendFacts, ClientFacts, ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts, ServerFacts,
-            ServiceFacts, SourceFacts,
+            BackendFacts, ClientFacts, ClientSurroundings, ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts,
+            ServerFacts, ServiceFacts, Sidecar, SourceFacts, SourceSurroundings,
         },
         problem::{Fetched, Problem},
         spec::{SecretRef, SourceLocation, SourceTarget},
     },
-    k8s::{Cluster, access::Named, lease, observe, pods},
-    mesh::objects,
+    k8s::{Cluster, access::Named, lease, observe, pods, surroundings},
+    mesh::{objects, probe},
     wait::Deadline,
 };
+
+/// How many lines of the log of a sidecar that is not ready are kept.
+const LOG_LINES: usize = 5;
+
+/// How much is gathered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// Everything.
+    Whole,
+    /// Without what surrounds the link, which changes seldom and takes a request a part.
+    Link,
+}
 
 /// A member whose server was reached, before the server is looked at.
 struct Reached {
     pod: PodFacts,
+    resolved: Option<Fetched<Vec<IpAddr>>>,
+    sidecar_log: Option<Fetched<Vec<String>>>,
     /// `None` where nobody logs in.
     live: Option<Result<Live, Problem>>,
 }
 
 /// Looks at both sides. Never fails: an unreachable part is a fact, too.
-pub(crate) async fn facts(session: &Session, sides: &Sides) -> Facts {
+pub(crate) async fn facts(session: &Session, sides: &Sides, extent: Extent) -> Facts {
     let at = Timestamp::now();
-    let (source, client) = tokio::join!(reach_source(session, sides), reach_client(session, sides));
+    let (source, client) = tokio::join!(reach_source(session, sides, extent), reach_client(session, sides, extent));
     let (mut source, source_members) = source;
     let (mut client, client_members) = client;
     // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look errant.
@@ -42,9 +59,18 @@ pub(crate) async fn facts(session: &Session, sides: &Sides) -> Facts {
     Facts { at, source, client, paths: Vec::new() }
 }
 
+/// Looks at the link again and takes over what was seen before of what surrounds it, and of the path.
+pub(crate) async fn again(session: &Session, sides: &Sides, known: &Facts) -> Facts {
+    let mut facts = facts(session, sides, Extent::Link).await;
+    facts.source.surroundings.clone_from(&known.source.surroundings);
+    facts.client.surroundings.clone_from(&known.client.surroundings);
+    facts.paths.clone_from(&known.paths);
+    facts
+}
+
 type Members = Result<Vec<Reached>, Problem>;
 
-async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members) {
+async fn reach_source(session: &Session, sides: &Sides, extent: Extent) -> (SourceFacts, Members) {
     let SourceLocation::Kubernetes { cluster: at, target, .. } = &session.spec.source else {
         let none = SourceFacts {
             cluster: None,
@@ -53,6 +79,7 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
             nodes: None,
             members: Fetched::Got(Vec::new()),
             policies: None,
+            surroundings: None,
         };
         return (none, Ok(Vec::new()));
     };
@@ -66,17 +93,18 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
                 nodes: Some(Fetched::Failed(problem.clone())),
                 members: Fetched::Failed(problem.clone()),
                 policies: Some(Fetched::Failed(problem.clone())),
+                surroundings: Some(SourceSurroundings::unread(&problem)),
             };
             return (none, Err(problem));
         }
     };
     let deadline = session.deadline.at_most(SERVER);
     let objects = named_in(session, Side::Source);
-    let ((entrance, members), facts, nodes, policies) = tokio::join!(
+    let ((entrance, members), facts, nodes, policies, surroundings) = tokio::join!(
         async {
             let entrance = entrance::entrance(session, cluster, at, target).await;
             let members = match &entrance.members {
-                Ok(selector) => members(session, sides, cluster, Side::Source, selector).await,
+                Ok(selector) => members(session, sides, cluster, Side::Source, selector, extent).await,
                 Err(problem) => Err(problem.clone()),
             };
             (entrance, members)
@@ -84,6 +112,12 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
         observe::cluster_facts(cluster, Side::Source, &objects, deadline),
         observe::nodes(cluster, deadline),
         observe::policies(cluster, deadline),
+        async {
+            match extent {
+                Extent::Whole => surroundings::source(cluster, deadline).await,
+                Extent::Link => SourceSurroundings::unread(&not_looked_at()),
+            }
+        },
     );
     let facts = SourceFacts {
         cluster: Some(facts.into()),
@@ -92,11 +126,12 @@ async fn reach_source(session: &Session, sides: &Sides) -> (SourceFacts, Members
         nodes: Some(nodes.into()),
         members: Fetched::Got(Vec::new()),
         policies: Some(policies.into()),
+        surroundings: Some(surroundings),
     };
     (facts, members)
 }
 
-async fn reach_client(session: &Session, sides: &Sides) -> (ClientFacts, Members) {
+async fn reach_client(session: &Session, sides: &Sides, extent: Extent) -> (ClientFacts, Members) {
     let side = session.spec.client_side();
     let cluster = match sides.client() {
         Ok(cluster) => cluster,
@@ -105,6 +140,7 @@ async fn reach_client(session: &Session, sides: &Sides) -> (ClientFacts, Members
                 cluster: Fetched::Failed(problem.clone()),
                 members: Fetched::Failed(problem.clone()),
                 mesh: Fetched::Failed(problem.clone()),
+                surroundings: ClientSurroundings::unread(&problem),
                 lease: Fetched::Failed(problem.clone()),
             };
             return (none, Err(problem));
@@ -113,21 +149,66 @@ async fn reach_client(session: &Session, sides: &Sides) -> (ClientFacts, Members
     let deadline = session.deadline.at_most(SERVER);
     let objects = named_in(session, side);
     let (members, facts, lease) = tokio::join!(
-        members(session, sides, cluster, side, &session.spec.client.selector),
+        members(session, sides, cluster, side, &session.spec.client.selector, extent),
         observe::cluster_facts(cluster, side, &objects, deadline),
         lease::facts(cluster, &session.spec.name, deadline),
     );
     let facts: Fetched<ClusterFacts> = facts.into();
-    let mesh = mesh(cluster, &facts, deadline).await;
-    let facts = ClientFacts { cluster: facts, members: Fetched::Got(Vec::new()), mesh, lease: lease.into() };
+    let istiods = facts.got().map_or(&[][..], |facts| &facts.istiods);
+    let (mesh, surroundings) = tokio::join!(mesh(cluster, &facts, deadline), async {
+        match extent {
+            Extent::Whole => surroundings::client(cluster, istiods, deadline).await,
+            Extent::Link => ClientSurroundings::unread(&not_looked_at()),
+        }
+    });
+    let facts =
+        ClientFacts { cluster: facts, members: Fetched::Got(Vec::new()), mesh, surroundings, lease: lease.into() };
     (facts, members)
 }
 
-async fn members(session: &Session, sides: &Sides, cluster: &Cluster, side: Side, selector: &str) -> Members {
+fn not_looked_at() -> Problem {
+    Problem::new(Code::Internal, "what surrounds the link was not looked at this time")
+}
+
+/// What a member's resolver says of the mesh name, where its sidecar will not be the one to answer.
+async fn resolved(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Option<Fetched<Vec<IpAddr>>> {
+    if pod.sidecar == Sidecar::Absent || pod.dns_capture == Some(true) {
+        return None;
+    }
+    let place = probe::Place { cluster, pod: &pod.name, container: &session.spec.client.container };
+    Some(probe::resolve(place, &session.spec.host, session.deadline.at_most(SERVER)).await.into())
+}
+
+/// The last words of a sidecar that is not ready.
+async fn sidecar_log(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Option<Fetched<Vec<String>>> {
+    if pod.sidecar != (Sidecar::Present { ready: false }) {
+        return None;
+    }
+    Some(pods::proxy_log(cluster, &pod.name, LOG_LINES, session.deadline.at_most(SERVER)).await.into())
+}
+
+async fn members(
+    session: &Session,
+    sides: &Sides,
+    cluster: &Cluster,
+    side: Side,
+    selector: &str,
+    extent: Extent,
+) -> Members {
     let pods = pods::pods(cluster, selector, session.deadline.at_most(SERVER)).await.map_err(Problem::from)?;
     let reach = |pod: PodFacts| async {
-        let live = if sides.have_logins() { Some(sides.open(side, &pod.name, session.deadline).await) } else { None };
-        Reached { pod, live }
+        let (live, (resolved, sidecar_log)) = tokio::join!(
+            async {
+                if sides.have_logins() { Some(sides.open(side, &pod.name, session.deadline).await) } else { None }
+            },
+            async {
+                if side == Side::Source || extent == Extent::Link {
+                    return (None, None);
+                }
+                tokio::join!(resolved(session, cluster, &pod), sidecar_log(session, cluster, &pod))
+            },
+        );
+        Reached { pod, resolved, sidecar_log, live }
     };
     Ok(join_all(pods.into_iter().map(reach)).await)
 }
@@ -143,7 +224,8 @@ async fn look(session: &Session, members: Members) -> Fetched<Vec<MemberFacts>> 
             Some(Err(problem)) => Some(Err(problem)),
             None => None,
         };
-        MemberFacts { pod: member.pod, server: server.map(Into::into) }
+        let Reached { pod, resolved, sidecar_log, .. } = member;
+        MemberFacts { pod, server: server.map(Into::into), resolved, sidecar_log }
     };
     match members {
         Ok(members) => Fetched::Got(join_all(members.into_iter().map(look)).await),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    gather,
+    gather::{self, Extent},
     session::Session,
     sides::Sides,
     wanted::{Wanted, wanted},
@@ -64,7 +64,7 @@ pub async fn previews(session: &Session) -> Result<Vec<Preview>, Failure> {
 
 async fn look(session: &Session, sides: &Sides) -> Result<Wanted, Problem> {
     let spec = &session.spec;
-    let facts = gather::facts(session, sides).await;
+    let facts = gather::facts(session, sides, Extent::Link).await;
     wanted(spec, &facts).map_err(|problem| {
         let key = if desired::desired_vip(spec, &facts).is_err() { "vip" } else { "source.endpoints" };
         needs(spec, key, problem)

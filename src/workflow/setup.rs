@@ -4,7 +4,7 @@ use std::{net::Ipv4Addr, time::Instant};
 
 use super::{
     carry::Run,
-    gather,
+    gather::{self, Extent},
     session::{Session, cleanup_deadline},
     sides::Sides,
     undo::Done,
@@ -197,7 +197,7 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
         Some(link) => Some(desired::pick_member(link, &facts)?.pod.name.clone()),
         None => None,
     };
-    let warnings = checks.into_iter().filter(|check| matches!(check.outcome, Outcome::Warned(_))).collect();
+    let warnings = checks.into_iter().filter(Check::advises).collect();
     Ok(Made { facts, plan, vip, objects, carrier, warnings })
 }
 
@@ -205,7 +205,7 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
 async fn look(session: &Session, sides: &Sides) -> Facts {
     let (what, begun) = ("both sides answer".to_owned(), Instant::now());
     session.events.tell(Event::Started { what: what.clone() });
-    let facts = gather::facts(session, sides).await;
+    let facts = gather::facts(session, sides, Extent::Whole).await;
     let took_seconds = begun.elapsed().as_secs_f64();
     let (source, client) = (&facts.source.members, &facts.client.members);
     session.events.tell(if let Some(code) = silent(source).or(silent(client)) {

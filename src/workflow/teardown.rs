@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
-    gather,
+    gather::{self, Extent},
     session::{Session, cleanup_deadline},
     sides::{Live, Sides},
 };
@@ -58,7 +58,7 @@ pub async fn plan(session: Session) -> Result<Planned, Failure> {
 
 async fn look(session: &Session, sides: &Sides) -> Result<(Facts, Vec<serde_json::Value>), Problem> {
     let cluster = sides.client()?;
-    let facts = gather::facts(session, sides).await;
+    let facts = gather::facts(session, sides, Extent::Link).await;
     let members = match &facts.client.members {
         Fetched::Got(members) => members,
         Fetched::Failed(problem) => return Err(problem.clone()),

@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{gather, prove, session::Session, sides::Sides};
+use super::{
+    gather::{self, Extent},
+    prove,
+    session::Session,
+    sides::Sides,
+};
 use crate::{
     domain::{
         check::{Check, Report},
@@ -25,7 +30,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// Looks at both sides, walks the path from every member where what is asked for needs it, and judges.
 pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
     let sides = Sides::connect(session).await;
-    let mut facts = gather::facts(session, &sides).await;
+    let mut facts = gather::facts(session, &sides, Extent::Whole).await;
     if selection.walks()
         && let Ok((vip, _)) = desired::desired_vip(&session.spec, &facts)
     {

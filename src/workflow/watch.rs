@@ -5,14 +5,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use tokio::time::Instant;
 
-use super::{gather, session::Session, sides::Sides};
+use super::{
+    gather::{self, Extent},
+    session::Session,
+    sides::Sides,
+};
 use crate::{
     domain::{
         code::Code,
         desired,
         errno::Cause,
         event::Event,
-        facts::{ChannelFacts, Facts, MemberFacts, PathFacts, ServerFacts, ThreadError},
+        facts::{ChannelFacts, Facts, MemberFacts, ServerFacts, ThreadError},
         gtid::GtidSet,
         hint::Hint,
         lag::{self, Mark},
@@ -59,7 +63,7 @@ impl Watch {
         if self.sides.lack_something() {
             self.sides = Sides::connect(&self.session).await;
         }
-        let facts = gather::facts(&self.session, &self.sides).await;
+        let facts = gather::facts(&self.session, &self.sides, Extent::Link).await;
         let statuses = statuses(&self.session, &facts, &self.marks);
         self.remember(&facts);
         Seen { facts, statuses }
@@ -95,7 +99,7 @@ pub(super) async fn settled(
     session: &Session,
     link: ReplicationLink<'_>,
     sides: &Sides,
-    paths: Vec<PathFacts>,
+    known: Facts,
     until_caught_up: bool,
 ) -> Result<(Facts, LinkStatus), Failure> {
     let what = if until_caught_up { "nothing is missing on the replica" } else { "rows arrive" };
@@ -107,8 +111,7 @@ pub(super) async fn settled(
     let mut target: Option<GtidSet> = None;
     let mut marks = Vec::new();
     loop {
-        let mut facts = gather::facts(session, sides).await;
-        facts.paths.clone_from(&paths);
+        let facts = gather::again(session, sides, &known).await;
         let status = statuses(session, &facts, &marks).into_iter().next();
         let status = status.unwrap_or_else(|| unknown(session, None, LinkState::Unknown));
         if let (Some(executed), Some((_, server, _))) = (lag::source_executed(&facts), carrier(link, &facts)) {

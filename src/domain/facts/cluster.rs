@@ -26,11 +26,9 @@ pub struct ClusterFacts {
     pub denied: Vec<DeniedRule>,
     /// Versions of `networking.istio.io` that serve ServiceEntry, preferred first; empty where Istio is not there.
     pub istio_versions: Vec<String>,
-    /// Ready pods of istiod; `None` where there is no istiod Deployment to see (an external control plane).
-    pub istiod_ready: Option<u32>,
-    /// Pods that istiod's Deployments ask for; `None` as above.
-    #[serde(default)]
-    pub istiod_wanted: Option<u32>,
+    /// The Deployments of istiod in Istio's root namespace, by revision; empty where there are none to see (an external control
+    /// plane).
+    pub istiods: Vec<IstiodFacts>,
     /// Which IPv4 addresses it uses itself; read of the cluster that has the mesh name only.
     #[serde(default)]
     pub in_use: AddressesInUse,
@@ -53,6 +51,19 @@ pub struct UsedRange {
     pub range: Ipv4Net,
     /// `podCIDR of node n`, `ServiceCIDR kubernetes`, `pod x` …
     pub holder: String,
+}
+
+/// A Deployment of istiod.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IstiodFacts {
+    /// Its name.
+    pub name: String,
+    /// Its revision by label `istio.io/rev`; `default` where it has none.
+    pub revision: String,
+    /// Ready pods.
+    pub ready: u32,
+    /// Pods that it asks for.
+    pub wanted: u32,
 }
 
 /// A permission that is missing, in the words of RBAC.
@@ -143,6 +154,15 @@ pub struct PodFacts {
     pub host_ports: Vec<HostPortFacts>,
     /// Its sidecar.
     pub sidecar: Sidecar,
+    /// What the kubelet says of a sidecar that is not ready, in a phrase; `None` for any other.
+    #[serde(default)]
+    pub proxy_state: Option<String>,
+    /// `spec.hostNetwork`.
+    #[serde(default)]
+    pub host_network: bool,
+    /// Containers whose security context names user or group 1337, the sidecar's own.
+    #[serde(default)]
+    pub proxy_users: Vec<String>,
     /// `ISTIO_META_DNS_CAPTURE` as the injected container has it; `None` without a sidecar.
     pub dns_capture: Option<bool>,
     /// The controller above it, as `Kind/name` (`StatefulSet/pxc`).
@@ -190,6 +210,9 @@ pub struct ObjectFacts {
     pub created: Option<Timestamp>,
     /// Its `spec`.
     pub spec: serde_json::Value,
+    /// It has annotation `istio.io/dry-run: "true"`: it is tried out and decides nothing.
+    #[serde(default)]
+    pub dry_run: bool,
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{problem::Fetched, spec::Endpoint};
+use super::{
+    super::{problem::Fetched, spec::Endpoint},
+    NamedPort,
+};
 
 /// Names and addresses that the replica's mesh already has.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +27,12 @@ pub struct NamedEntry {
     pub hosts: Vec<String>,
     /// `spec.addresses` and `status.addresses[].value`, as written.
     pub addresses: Vec<String>,
+    /// `spec.ports`.
+    #[serde(default)]
+    pub ports: Vec<NamedPort>,
+    /// `spec.exportTo`; empty where the mesh's default holds, which is everywhere unless changed.
+    #[serde(default)]
+    pub export_to: Vec<String>,
     /// The value of label `pxc-link.io/link`, if this tool made it.
     pub link: Option<String>,
     /// `spec.endpoints`, if this tool made it.
@@ -38,6 +47,18 @@ pub struct EntryEndpoint {
     pub address: String,
     /// `ports`: port by the name it has in the ServiceEntry.
     pub ports: BTreeMap<String, u16>,
+}
+
+impl NamedEntry {
+    /// Whether pods of a namespace see it.
+    pub fn is_visible_in(&self, namespace: &str) -> bool {
+        self.export_to.is_empty()
+            || self.export_to.iter().any(|to| match to.as_str() {
+                "*" => true,
+                "." => self.namespace == namespace,
+                named => named == namespace,
+            })
+    }
 }
 
 /// The path from one of the client's pods to one port of the mesh name, milestone by milestone.

@@ -4,16 +4,21 @@ mod cluster;
 mod mesh;
 mod server;
 mod service;
+mod surroundings;
+
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    AddressesInUse, ClusterFacts, DeniedRule, LeaseFacts, NodeFacts, ObjectFacts, PodFacts, Sidecar, UsedRange,
+    AddressesInUse, ClusterFacts, DeniedRule, IstiodFacts, LeaseFacts, NodeFacts, ObjectFacts, PodFacts, Sidecar,
+    UsedRange,
 };
 pub use mesh::{EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd};
 pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ThreadError, ThreadState};
 pub use service::{BackendFacts, HostPortFacts, IngressFacts, PxcFacts, ServiceFacts, ServicePortFacts};
+pub use surroundings::{ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, SourceSurroundings};
 
 use super::problem::{Fetched, Problem};
 
@@ -46,6 +51,8 @@ pub struct SourceFacts {
     pub members: Fetched<Vec<MemberFacts>>,
     /// PeerAuthentications and AuthorizationPolicies that can touch the source's pods.
     pub policies: Option<Fetched<Vec<ObjectFacts>>>,
+    /// What surrounds its pods; `None` where the configuration gives endpoints only.
+    pub surroundings: Option<SourceSurroundings>,
 }
 
 impl SourceFacts {
@@ -64,6 +71,8 @@ pub struct ClientFacts {
     pub members: Fetched<Vec<MemberFacts>>,
     /// The mesh objects and names in use there.
     pub mesh: Fetched<MeshFacts>,
+    /// What surrounds its pods.
+    pub surroundings: ClientSurroundings,
     /// The link's lock, if the object exists.
     pub lease: Fetched<Option<LeaseFacts>>,
 }
@@ -75,6 +84,12 @@ pub struct MemberFacts {
     pub pod: PodFacts,
     /// The server, as its side's account sees it; `None` where the link carries no replication.
     pub server: Option<Fetched<ServerFacts>>,
+    /// What the mesh name resolves to in the pod's application container; asked only where its sidecar does not answer DNS.
+    #[serde(default)]
+    pub resolved: Option<Fetched<Vec<IpAddr>>>,
+    /// What the log of a sidecar that is not ready says last; `None` for any other.
+    #[serde(default)]
+    pub sidecar_log: Option<Fetched<Vec<String>>>,
 }
 
 impl MemberFacts {

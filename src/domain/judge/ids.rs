@@ -28,6 +28,22 @@ checks! {
     VIP_FREE "mesh.vip_free" Preflight "is the virtual address unused by others?";
     HOST_FREE "mesh.host_free" Preflight "is the mesh name defined by nobody else?";
 
+    HOST_NO_SERVICE "mesh.host_no_service" Preflight "is the mesh name no Service's name?";
+    PORT_UNSHARED "mesh.port_unshared" Preflight "has nobody else the link's port on every address?";
+    SERVICES_SEPARATE "services.separate" Preflight "are Services of both clusters kept apart?";
+    RULE_HOLDS "rule.holds" Preflight "does the link's own DestinationRule hold for the mesh name?";
+    INJECTION_LABELS "injection.labels" Preflight "do the namespace's labels of injection agree?";
+    NAMESPACE_DISCOVERED "namespace.discovered" Preflight "does istiod look at the members' namespace?";
+    ENTRIES_ADMITTED "entries.admitted" Preflight "does the mesh show ServiceEntries of the namespace to its pods?";
+    ENTRY_IMPORTED "entry.imported" Preflight "would the member's sidecar be told of the mesh name?";
+    ENTRY_EXPORTED "entry.exported" Preflight "is the link's ServiceEntry where the members see it?";
+    DNS_CAPTURED "dns.captured" Preflight "will the mesh name resolve in the member?";
+    CLIENT_AUTHORIZATION "client.authorization" Preflight "does no policy stand on the way out?";
+    SOURCE_AUTHORIZATION "source.authorization" Preflight "do the source's policies let the connections in?";
+    SOURCE_PEERS "source.peers" Preflight "do the source's PeerAuthentications say what they seem to say?";
+    EGRESS_OPEN "network.egress" Preflight "does no NetworkPolicy keep the member in?";
+    INGRESS_OPEN "network.ingress" Preflight "does no NetworkPolicy keep connections out?";
+
     NAME_RESOLVES "name.resolves" Name "does the mesh name resolve to the virtual address?";
     NAME_TABLE "name.table" Name "does the sidecar's own name table agree?";
     SIDECAR_PRESENT "sidecar.present" Interception "has the member a sidecar that is ready?";
@@ -58,6 +74,32 @@ checks! {
     RECEIVER_SOURCE "receiver.source" Replication "is the receiver attached to a member of the source?";
     APPLIER_RUNNING "applier.running" Replication "does the applier run?";
     REPLICATION_LAG "replication.lag" Replication "is the lag within its thresholds?";
+}
+
+/// Checks that advise: they look at what surrounds a link, by permissions that are optional, to say before a setup what its proof
+/// would stumble over. Where one of them cannot be answered the proof decides, so that it stops nothing and is no more than a
+/// warning in the end. A failed one stops a setup as any other does.
+const ADVISORY: [CheckId; 15] = [
+    ISTIOD_READY,
+    HOST_NO_SERVICE,
+    PORT_UNSHARED,
+    SERVICES_SEPARATE,
+    RULE_HOLDS,
+    INJECTION_LABELS,
+    NAMESPACE_DISCOVERED,
+    ENTRIES_ADMITTED,
+    ENTRY_IMPORTED,
+    DNS_CAPTURED,
+    CLIENT_AUTHORIZATION,
+    SOURCE_AUTHORIZATION,
+    SOURCE_PEERS,
+    EGRESS_OPEN,
+    INGRESS_OPEN,
+];
+
+/// Whether a check only advises: unknown, it stops no setup and counts as a warning.
+pub fn is_advisory(id: CheckId) -> bool {
+    ADVISORY.contains(&id)
 }
 
 /// The milestone of a check.

@@ -103,6 +103,14 @@ pub(super) fn owner(pod: &PodFacts) -> Owner<'_> {
         Some((kind @ ("StatefulSet" | "Deployment" | "DaemonSet"), name)) => {
             Owner::Workload(kind.to_ascii_lowercase(), name)
         }
+        // A Deployment's pods belong to a ReplicaSet that is named after it and the template's hash.
+        Some(("ReplicaSet", name)) => {
+            let hash = label("pod-template-hash").map(|hash| format!("-{hash}"));
+            match hash.and_then(|hash| name.strip_suffix(&hash)) {
+                Some(deployment) => Owner::Workload("deployment".to_owned(), deployment),
+                None => Owner::Nobody,
+            }
+        }
         _ => Owner::Nobody,
     }
 }
@@ -164,4 +172,33 @@ pub(super) fn capture_dns(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy
     };
     config["proxyMetadata"]["ISTIO_META_DNS_CAPTURE"] = "true".into();
     annotate(kubectl, member, PROXY_CONFIG, Some(&config.to_string()))
+}
+
+/// A setting in a member's own proxy configuration, at its top or in `proxyMetadata`. Of YAML that is not JSON the lines are read.
+pub(super) fn annotation_of_proxy(member: &MemberFacts, key: &str) -> Option<String> {
+    let text = member.pod.annotations.get(PROXY_CONFIG)?;
+    if let Ok(config) = serde_json::from_str::<serde_json::Value>(text) {
+        let value = config.get(key).or_else(|| config.get("proxyMetadata")?.get(key))?;
+        return Some(value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
+    }
+    let lines = text.lines().filter_map(|line| line.split_once(':'));
+    let mut found = lines.filter(|(name, _)| name.trim() == key);
+    found.next().map(|(_, value)| value.trim().trim_matches(['"', '\'']).to_owned())
+}
+
+/// Takes a setting out of a member's own proxy configuration; empty where that is YAML which cannot be written here.
+pub(super) fn without_proxy_setting(kubectl: &Kubectl, member: &MemberFacts, key: &str) -> Vec<Remedy> {
+    let own = member.pod.annotations.get(PROXY_CONFIG).map(|text| serde_json::from_str(text));
+    let Some(Ok(serde_json::Value::Object(mut config))) = own else { return Vec::new() };
+    config.remove(key);
+    let rest = (!config.is_empty()).then(|| serde_json::Value::Object(config).to_string());
+    annotate(kubectl, member, PROXY_CONFIG, rest.as_deref())
+}
+
+/// Takes a member's pods off their nodes' network; empty where the template is not a workload's.
+pub(super) fn own_network(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy> {
+    let Owner::Workload(kind, name) = owner(&member.pod) else { return Vec::new() };
+    let patch = serde_json::json!({"spec": {"template": {"spec": {"hostNetwork": null}}}}).to_string();
+    let patch = kubectl.line(&["patch", &kind, name, "--type", "merge", "-p", &patch]);
+    [patch].into_iter().chain(rolled_out(kubectl, member)).collect()
 }

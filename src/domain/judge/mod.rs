@@ -4,6 +4,7 @@
 //! never left out; whatever depends on it is `Skipped` and says because of what.
 
 mod access;
+mod authorization;
 mod blame;
 mod channel;
 pub mod ids;
@@ -12,6 +13,7 @@ mod mesh;
 mod path;
 mod policy;
 mod prerequisites;
+mod selector;
 #[cfg(test)]
 mod tests;
 
@@ -26,7 +28,7 @@ use super::{
 
 pub use access::access;
 pub use channel::{channel, channel_preflight, lag};
-pub use mesh::{endpoints_current, mesh_preflight};
+pub use mesh::{endpoints_current, mesh_objects, mesh_preflight};
 pub use path::path;
 pub use policy::{MutualTls, mutual_tls};
 pub use prerequisites::prerequisites;
@@ -40,6 +42,7 @@ pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     checks.extend(mesh_preflight(spec, facts));
     let current = endpoints_current(spec, facts, &checks);
     checks.push(current.clone());
+    checks.extend(mesh_objects(spec, facts));
     for seen in &facts.paths {
         let walked = path(spec, facts, &seen.member, seen.port);
         checks.extend(walked.into_iter().map(|check| after(&current, check)));
@@ -63,15 +66,19 @@ fn after(current: &Check, check: Check) -> Check {
 
 /// The check that stops a setup, if one does: the first that failed, else the first unknown one.
 ///
+/// An unknown stops nothing where the check only advises ([`ids::is_advisory`]): the proof of the path decides.
 /// An unknown about one member of the source stops nothing while the same check is good for another of its members: one
 /// member that is down must not keep a link from the others. The replica's members have no such leave, because one that
 /// cannot be seen may hold a second copy of the channel.
 pub fn blocking(checks: &[Check]) -> Option<&Check> {
     let excused = |unknown: &Check| {
-        matches!(unknown.subject, Subject::Member(Side::Source, _))
-            && checks.iter().any(|other| {
-                other.id == unknown.id && matches!(other.subject, Subject::Member(Side::Source, _)) && other.is_good()
-            })
+        ids::is_advisory(unknown.id)
+            || matches!(unknown.subject, Subject::Member(Side::Source, _))
+                && checks.iter().any(|other| {
+                    other.id == unknown.id
+                        && matches!(other.subject, Subject::Member(Side::Source, _))
+                        && other.is_good()
+                })
     };
     checks
         .iter()

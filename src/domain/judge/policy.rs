@@ -92,11 +92,27 @@ pub(super) fn workload_policy<'a>(
     namespace: &str,
     labels: &BTreeMap<String, String>,
 ) -> Option<&'a ObjectFacts> {
-    policies
+    workload_policies(policies, namespace, labels).first().copied()
+}
+
+/// The PeerAuthentications of a namespace that select a pod, oldest first.
+pub(super) fn workload_policies<'a>(
+    policies: &'a [ObjectFacts],
+    namespace: &str,
+    labels: &BTreeMap<String, String>,
+) -> Vec<&'a ObjectFacts> {
+    let mut found: Vec<&ObjectFacts> = policies
         .iter()
         .filter(|policy| policy.kind == "PeerAuthentication" && policy.namespace == namespace)
         .filter(|policy| !selector(policy).is_empty() && matches(&selector(policy), labels))
-        .min_by_key(|policy| (policy.created.is_none(), policy.created, policy.name.as_str()))
+        .collect();
+    found.sort_by_key(|policy| (policy.created.is_none(), policy.created, policy.name.as_str()));
+    found
+}
+
+/// The mode that a PeerAuthentication sets for one port.
+pub(super) fn port_mode(policy: &ObjectFacts, port: u16) -> Option<MutualTls> {
+    MutualTls::parse(policy.spec.get("portLevelMtls").and_then(|ports| ports.get(port.to_string())))
 }
 
 /// The AuthorizationPolicies that speak of a pod: those of the mesh and of its namespace, without a selector or with one
@@ -144,6 +160,7 @@ fn selector(policy: &ObjectFacts) -> BTreeMap<String, String> {
         .collect()
 }
 
-fn matches(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
+/// Whether labels have all that a selector asks for.
+pub(super) fn matches(selector: &BTreeMap<String, String>, labels: &BTreeMap<String, String>) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }

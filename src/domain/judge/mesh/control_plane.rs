@@ -1,4 +1,4 @@
-//! The replica's control plane: are Istio's resources served, and is istiod there to take them and to pass them on?
+//! The client's control plane: are Istio's resources served, which istiod serves the members, is it up, and what is it told to do?
 
 use super::super::{
     ask, ids,
@@ -7,11 +7,14 @@ use super::super::{
 use crate::domain::{
     check::{Check, Subject},
     code::Code,
-    facts::Facts,
+    facts::{ClusterFacts, Facts, IstiodFacts, MeshConfigFacts, Sidecar},
     hint::Hint,
     problem::{Fetched, Problem},
     spec::LinkSpec,
 };
+
+/// The label by which pods and namespaces name their revision of istiod.
+const REVISION: &str = "istio.io/rev";
 
 /// Judges whether Istio serves there and whether its istiod is ready.
 pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
@@ -26,10 +29,6 @@ pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
             return vec![because(ids::MESH_INSTALLED), because(ids::ISTIOD_READY)];
         }
     };
-    let kubectl = Kubectl::of(spec, facts, spec.client_side());
-    let lines = |arguments: &[&[&str]]| -> Vec<_> {
-        kubectl.iter().flat_map(|kubectl| arguments.iter().map(|line| kubectl.line_in("istio-system", line))).collect()
-    };
     if cluster.istio_versions.is_empty() {
         let problem = Problem::new(
             Code::IstioMissing,
@@ -37,41 +36,130 @@ pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
         )
         .seen(format!("discovery of {} lists no version with that kind", cluster.server))
         .hint(with(
-            Hint::text("install Istio in the replica's cluster, or name the cluster that has it"),
-            kubectl.iter().map(|kubectl| kubectl.line_bare(&["get", "crd", "serviceentries.networking.istio.io"])),
+            Hint::text(format!(
+                "install Istio in the {}'s cluster, or name the cluster that has it",
+                spec.client_side()
+            )),
+            Kubectl::of(spec, facts, spec.client_side())
+                .map(|kubectl| kubectl.line_bare(&["get", "crd", "serviceentries.networking.istio.io"])),
         ));
         let installed = installed.failed(problem);
         return vec![ready.skipped(&installed), installed];
     }
     let installed = installed.passed([format!("networking.istio.io/{}", cluster.istio_versions.join(", "))]);
-    let ready = match cluster.istiod_ready {
-        None => ready.passed(["no istiod Deployment in istio-system: the control plane is elsewhere"]),
-        Some(0) => ready.failed(
-            Problem::new(
-                Code::IstiodDown,
-                format!("no pod of istiod is ready in the cluster of context `{}`", cluster.context),
-            )
-            .seen(match cluster.istiod_wanted {
-                Some(wanted) => format!("Deployment istio-system/istiod has 0 ready pods of {wanted} wanted"),
-                None => "Deployment istio-system/istiod has 0 ready pods".to_owned(),
-            })
-            .hint(with(
-                Hint::text("bring istiod back first: without it objects are rejected by its webhook and sidecars learn nothing"),
-                lines(match cluster.istiod_wanted {
-                    Some(0) => &[
-                        &["scale", "deployment/istiod", "--replicas=1"],
-                        &["rollout", "status", "deployment/istiod", "--timeout=5m"],
-                    ],
-                    _ => &[
-                        &["get", "pods", "-l", "app=istiod"],
-                        &["describe", "deployment", "istiod"],
-                        &["rollout", "restart", "deployment/istiod"],
-                        &["rollout", "status", "deployment/istiod", "--timeout=5m"],
-                    ],
-                }),
-            )),
-        ),
-        Some(count) => ready.passed([format!("{count} ready pod(s)")]),
+    vec![installed, istiod(spec, facts, cluster)]
+}
+
+fn istiod(spec: &LinkSpec, facts: &Facts, cluster: &ClusterFacts) -> Check {
+    let asked = ask(ids::ISTIOD_READY, Subject::Cluster(spec.client_side()));
+    let all = &cluster.istiods;
+    let shown = |problem: Problem| all.iter().fold(problem, |problem, one| problem.seen(describe(one)));
+    let serving: Vec<&IstiodFacts> = match revision(facts) {
+        Some(revision) => all.iter().filter(|one| one.revision == revision).collect(),
+        None => all.iter().collect(),
     };
-    vec![installed, ready]
+    let unseen = |what: String| {
+        let problem = shown(Problem::new(Code::ControlPlaneUnseen, what));
+        let commands = Kubectl::of(spec, facts, spec.client_side()).map(|kubectl| {
+            kubectl.line_in("istio-system", &["get", "deployments", "-l", "app=istiod", "--show-labels"])
+        });
+        problem.hint(with(
+            Hint::text(
+                "look at the control plane where it runs; the proof of the path shows whether it serves the members",
+            ),
+            commands,
+        ))
+    };
+    if serving.is_empty() {
+        let what = match revision(facts) {
+            Some(revision) if !all.is_empty() => {
+                format!(
+                    "the members belong to revision `{revision}` of istiod, and no Deployment in istio-system is of that one"
+                )
+            }
+            _ => {
+                "there is no istiod Deployment in istio-system: the control plane is elsewhere and cannot be looked at"
+                    .to_owned()
+            }
+        };
+        return asked.unknown(unseen(what));
+    }
+    let down: Vec<&IstiodFacts> = serving.iter().copied().filter(|one| one.ready == 0).collect();
+    if down.is_empty() {
+        return asked.passed(serving.into_iter().map(describe));
+    }
+    if down.len() < serving.len() {
+        return asked.unknown(unseen(
+            "there are several revisions of istiod, not all of them are up, and nothing says which one serves the members".to_owned(),
+        ));
+    }
+    asked.failed(
+        shown(Problem::new(
+            Code::IstiodDown,
+            format!("no pod of istiod is ready in the cluster of context `{}`", cluster.context),
+        ))
+        .hint(with(
+            Hint::text(
+                "bring istiod back first: without it objects are rejected by its webhook and sidecars learn nothing",
+            ),
+            Kubectl::of(spec, facts, spec.client_side()).into_iter().flat_map(|kubectl| {
+                let deployment = format!("deployment/{}", down[0].name);
+                let line = |arguments: &[&str]| kubectl.line_in("istio-system", arguments);
+                let status = line(&["rollout", "status", &deployment, "--timeout=5m"]);
+                if down[0].wanted == 0 {
+                    vec![line(&["scale", &deployment, "--replicas=1"]), status]
+                } else {
+                    vec![
+                        line(&["get", "pods", "-l", "app=istiod"]),
+                        line(&["describe", "deployment", &down[0].name]),
+                        line(&["rollout", "restart", &deployment]),
+                        status,
+                    ]
+                }
+            }),
+        )),
+    )
+}
+
+fn describe(one: &IstiodFacts) -> String {
+    let IstiodFacts { name, revision, ready, wanted } = one;
+    format!("Deployment istio-system/{name} of revision {revision} has {ready} ready pod(s) of {wanted} wanted")
+}
+
+/// The revision of istiod that serves the members: the one their sidecars were made by, else the one their namespace asks for.
+fn revision(facts: &Facts) -> Option<&str> {
+    let pods = facts.client.members.got().into_iter().flatten().map(|one| &one.pod);
+    let mut injected = pods.filter(|pod| matches!(pod.sidecar, Sidecar::Present { .. }));
+    let of_pods = injected.find_map(|pod| pod.labels.get(REVISION));
+    let of_namespace = || {
+        let labels = facts.client.surroundings.namespace.got()?;
+        // With both labels the revision is passed over.
+        labels.get(REVISION).filter(|_| !labels.contains_key("istio-injection"))
+    };
+    of_pods.or_else(of_namespace).map(String::as_str)
+}
+
+/// The mesh configuration that holds for the members.
+///
+/// # Errors
+/// Why it could not be read, or which of several it is cannot be told.
+pub(super) fn config_of(facts: &Facts) -> Result<&MeshConfigFacts, Problem> {
+    let configs = match &facts.client.surroundings.mesh_configs {
+        Fetched::Got(configs) => configs,
+        Fetched::Failed(problem) => return Err(problem.clone()),
+    };
+    let found = match (configs.as_slice(), revision(facts)) {
+        (several, Some(revision)) if several.iter().any(|one| one.revision == revision) => {
+            several.iter().find(|one| one.revision == revision)
+        }
+        ([only], None) => Some(only),
+        _ => None,
+    };
+    found.ok_or_else(|| {
+        let revisions: Vec<&str> = configs.iter().map(|one| one.revision.as_str()).collect();
+        let seen = if revisions.is_empty() { "none".to_owned() } else { revisions.join(", ") };
+        Problem::new(Code::ControlPlaneUnseen, "which mesh configuration holds for the members cannot be told")
+            .seen(format!("ConfigMaps with a mesh configuration in istio-system, by revision: {seen}"))
+            .seen(format!("revision of the members: {}", revision(facts).unwrap_or("not said")))
+    })
 }

@@ -1,34 +1,85 @@
-//! Before anything is written: does Istio serve, is there a way into the source, are the name and its address free, and
-//! has every member a sidecar that takes the link's traffic?
+//! Before anything is written: does Istio serve, is there a way into the source, are the name and its address free, would the
+//! members' sidecars see and take the link's traffic, would anybody turn it away?
 
 mod address;
 mod control_plane;
 mod current;
+mod dns;
 mod entrance;
+mod injection;
 mod names;
+mod network;
+mod policies;
+mod rules;
+mod services;
 mod sidecar;
+mod visibility;
 
 pub use current::endpoints_current;
 pub(super) use sidecar::sidecar_verdict;
 
 use super::{ask, ids, member, members};
-use crate::domain::{check::Check, facts::Facts, spec::LinkSpec};
+use crate::domain::{
+    check::{Check, Outcome, Side, Subject},
+    facts::Facts,
+    problem::Fetched,
+    spec::LinkSpec,
+};
 
 /// Judges what must hold before the mesh objects are applied.
 pub fn mesh_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = control_plane::control_plane(spec, facts);
     checks.extend(entrance::entrance(spec, facts));
     checks.extend(names::names(spec, facts));
+    checks.extend(surroundings(spec, facts));
     for one in members(facts, spec.client_side()) {
         let sidecar = sidecar::sidecar(spec, facts, one);
-        let intercepts = ask(ids::SIDECAR_INTERCEPTS, member(spec.client_side(), one));
-        checks.push(if sidecar.is_good() {
-            sidecar::intercepted(spec, facts, one)
+        let subject = member(spec.client_side(), one);
+        if sidecar.is_good() {
+            checks.extend([sidecar::intercepted(spec, facts, one), dns::capture(spec, facts, one)]);
         } else {
-            intercepts.skipped(&sidecar)
-        });
+            let because = |id| ask(id, subject.clone()).skipped(&sidecar);
+            checks.extend([because(ids::SIDECAR_INTERCEPTS), because(ids::DNS_CAPTURED)]);
+        }
         checks.push(sidecar);
     }
     checks.sort_by_key(|check| (check.milestone, check.id == ids::SIDECAR_INTERCEPTS));
     checks
+}
+
+/// Judges the link's own objects as they stand. `setup` brings them in line, so that it does not ask.
+pub fn mesh_objects(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let exported = visibility::exported(spec, facts);
+    vec![unless_unreachable(spec, facts, exported)]
+}
+
+/// What is not the link's own and may be kept from the user's eyes: such a check is unknown then, and stops nothing.
+fn surroundings(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let mut checks = vec![
+        services::no_service(spec, facts),
+        services::port_shared(spec, facts),
+        services::separate_services(spec, facts),
+        rules::rules(spec, facts),
+        injection::labels(spec, facts),
+    ];
+    checks.extend(visibility::visibility(spec, facts));
+    checks.extend(policies::policies(spec, facts));
+    checks.extend(network::network(spec, facts));
+    checks.into_iter().map(|check| unless_unreachable(spec, facts, check)).collect()
+}
+
+/// A check that is unknown because its cluster cannot be reached at all points there, rather than saying so again.
+fn unless_unreachable(spec: &LinkSpec, facts: &Facts, check: Check) -> Check {
+    let side = match &check.subject {
+        Subject::Link => spec.client_side(),
+        Subject::Cluster(side) | Subject::Object(side, _) | Subject::Member(side, _) => *side,
+    };
+    let cluster = if side == Side::Source { facts.source.cluster.as_ref() } else { Some(&facts.client.cluster) };
+    match (&check.outcome, cluster) {
+        (Outcome::Unknown(_), Some(Fetched::Failed(problem))) => {
+            let reachable = ask(ids::CLUSTER_REACHABLE, Subject::Cluster(side)).unfetched(problem);
+            ask(check.id, check.subject).skipped(&reachable)
+        }
+        _ => check,
+    }
 }

@@ -61,7 +61,9 @@ fn same_host<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> Option<(&'a NamedEn
             .any(|tail| host.ends_with(&tail.to_ascii_lowercase()))
     };
     let here = |entry: &&NamedEntry| entry.namespace == spec.client.cluster.namespace;
-    let found = |wanted: &dyn Fn(&&NamedEntry) -> bool| others(spec, mesh).find(|entry| wanted(entry));
+    let visible = |entry: &&NamedEntry| entry.is_visible_in(&spec.client.cluster.namespace);
+    let found =
+        |wanted: &dyn Fn(&&NamedEntry) -> bool| others(spec, mesh).find(|entry| visible(entry) && wanted(entry));
     found(&|entry| exact(entry) && here(entry))
         .map(|entry| (entry, true))
         .or_else(|| found(&|entry| exact(entry) || wild(entry)).map(|entry| (entry, false)))
@@ -80,13 +82,7 @@ fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -
             spec.host, spec.client.cluster.namespace
         )
     };
-    let made =
-        entry.link.as_ref().map_or_else(|| "not made by this tool".to_owned(), |link| format!("made for link {link}"));
-    let problem = Problem::new(Code::HostInUse, what).seen(format!(
-        "{place}: hosts {}, addresses {}, {made}",
-        entry.hosts.join(", "),
-        entry.addresses.join(", ")
-    ));
+    let problem = Problem::new(Code::HostInUse, what).seen(described(entry));
     let commands = Kubectl::of(spec, facts, spec.client_side()).into_iter().flat_map(|kubectl| {
         let show = kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]);
         let delete = fatal.then(|| kubectl.line_in(&entry.namespace, &["delete", "serviceentry", &entry.name]));
@@ -94,4 +90,19 @@ fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -
     });
     problem
         .hint(with(Hint::text("look whether it is still needed; delete it, or give the link another `host`"), commands))
+}
+
+/// An entry in one line: who has it, what it names, where, and in what protocols.
+fn described(entry: &NamedEntry) -> String {
+    let made =
+        entry.link.as_ref().map_or_else(|| "not made by this tool".to_owned(), |link| format!("made for link {link}"));
+    let ports: Vec<String> = entry.ports.iter().map(|port| format!("{} {}", port.number, port.protocol)).collect();
+    format!(
+        "{}/{}: hosts {}, addresses {}, ports {}, {made}",
+        entry.namespace,
+        entry.name,
+        entry.hosts.join(", "),
+        entry.addresses.join(", "),
+        ports.join(", ")
+    )
 }

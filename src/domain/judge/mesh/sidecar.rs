@@ -1,74 +1,61 @@
 //! A member's sidecar: is it there and ready, and is the link's traffic left to it?
 
-use std::collections::BTreeMap;
-
-use super::super::{
-    ask, find, ids,
-    kubectl::{Kubectl, annotate, restart, unlabel, with},
-    member,
+use super::{
+    super::{
+        ask, find, ids,
+        kubectl::{Kubectl, annotate, annotation_of_proxy, restart, with, without_proxy_setting},
+        member,
+    },
+    injection,
 };
 use crate::domain::{
     check::Check,
     code::Code,
     desired,
     facts::{Facts, MemberFacts, Sidecar},
-    hint::{Hint, Remedy},
-    problem::Problem,
+    hint::Hint,
+    problem::{Fetched, Problem},
     spec::LinkSpec,
 };
-
-/// Opts a pod in or out of injection, as a label or, in older habits, an annotation.
-const INJECT: &str = "sidecar.istio.io/inject";
 
 /// Judges a member's sidecar.
 pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
     let asked = ask(ids::SIDECAR_PRESENT, member(spec.client_side(), one));
-    let kubectl = Kubectl::of(spec, facts, spec.client_side());
     match one.pod.sidecar {
         Sidecar::Present { ready: true } => {
             let capture = if one.pod.dns_capture == Some(true) { "on" } else { "off" };
             asked.passed([format!("istio-proxy is ready, DNS capture is {capture}")])
         }
-        Sidecar::Present { ready: false } => asked.failed(
-            Problem::new(Code::MemberNotReady, format!("the sidecar of `{}` is not ready", one.pod.name))
-                .seen("container istio-proxy: not ready")
-                .hint(with(
-                    Hint::text("its log says whether it reaches istiod and gets its certificate"),
-                    kubectl.map(|kubectl| kubectl.line(&["logs", &one.pod.name, "-c", "istio-proxy", "--tail=50"])),
-                )),
-        ),
-        Sidecar::Absent => {
-            let mut problem = Problem::new(
-                Code::NoSidecar,
-                format!("pod `{}` has no istio-proxy container, so the mesh name means nothing in it", one.pod.name),
-            )
-            .seen(format!("containers: {}", one.pod.containers.join(", ")));
-            for (key, value) in one.pod.labels.iter().chain(&one.pod.annotations) {
-                if key == INJECT || key == "istio.io/rev" {
-                    problem = problem.seen(format!("{key}: {value}"));
-                }
-            }
-            let opted_out = |map: &BTreeMap<String, String>| map.get(INJECT).is_some_and(|value| value == "false");
-            let (text, commands) = if opted_out(&one.pod.labels) {
-                let text = "the pod template keeps its pods out of the mesh: take the label off, which makes the pods anew and so restarts MySQL in them";
-                (text, kubectl.map_or_else(Vec::new, |kubectl| unlabel(&kubectl, one, INJECT)))
-            } else if opted_out(&one.pod.annotations) {
-                let text = "the pod template keeps its pods out of the mesh: take the annotation off, which makes the pods anew and so restarts MySQL in them";
-                (text, kubectl.map_or_else(Vec::new, |kubectl| annotate(&kubectl, one, INJECT, None)))
-            } else {
-                let text = "have the namespace injected (with a revision: label it `istio.io/rev` instead), then make the pods anew, which restarts MySQL in them";
-                (text, kubectl.map_or_else(Vec::new, |kubectl| inject(&kubectl, one)))
-            };
-            asked.failed(problem.hint(with(Hint::text(text), commands)))
-        }
+        Sidecar::Present { ready: false } => asked.failed(not_ready(spec, facts, one)),
+        Sidecar::Absent => injection::absent(spec, facts, one, asked),
     }
 }
 
-/// Has the members' namespace injected and its pods made anew.
-fn inject(kubectl: &Kubectl, one: &MemberFacts) -> Vec<Remedy> {
-    let namespace = kubectl.namespace().to_owned();
-    let label = kubectl.line_bare(&["label", "namespace", &namespace, "istio-injection=enabled", "--overwrite"]);
-    std::iter::once(label).chain(restart(kubectl, one)).collect()
+fn not_ready(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Problem {
+    let name = &one.pod.name;
+    let mut problem = Problem::new(Code::SidecarNotReady, format!("the sidecar of `{name}` is not ready"))
+        .seen(format!("container istio-proxy: {}", one.pod.proxy_state.as_deref().unwrap_or("not ready")));
+    match &one.sidecar_log {
+        Some(Fetched::Got(lines)) => {
+            problem = lines.iter().fold(problem, |problem, line| problem.seen(format!("its log: {line}")));
+        }
+        Some(Fetched::Failed(why)) => problem = problem.seen(format!("its log was not read: {}", why.message)),
+        None => {}
+    }
+    let kubectl = Kubectl::of(spec, facts, spec.client_side());
+    if let Some(address) = annotation_of_proxy(one, "discoveryAddress") {
+        return problem.seen(format!("proxy.istio.io/config of the pod: discoveryAddress {address}")).hint(with(
+            Hint::text("the pod looks for istiod at an address of its own: take that off the pod template, which makes the pods anew and so restarts what runs in them"),
+            kubectl.map_or_else(Vec::new, |kubectl| without_proxy_setting(&kubectl, one, "discoveryAddress")),
+        ));
+    }
+    problem.hint(with(
+        Hint::text("its log says whether it reaches istiod and gets its certificate; when that is mended, make the pods anew, which restarts what runs in them"),
+        kubectl.into_iter().flat_map(|kubectl| {
+            let log = kubectl.line(&["logs", name, "-c", "istio-proxy", "--tail=50"]);
+            std::iter::once(log).chain(restart(&kubectl, one))
+        }),
+    ))
 }
 
 /// Judges whether a member's annotations leave the link's traffic to its sidecar.
@@ -96,7 +83,12 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
     } else {
         None
     };
-    let Some((key, better)) = blame else { return asked.passed(["no annotation excludes it"]) };
+    let Some((key, better)) = blame else {
+        return match one.pod.proxy_users.iter().find(|container| **container == spec.client.container) {
+            Some(container) => asked.failed(as_proxy(spec, facts, one, container)),
+            None => asked.passed(["no annotation excludes it"]),
+        };
+    };
     let value = one.pod.annotations.get(key).cloned().unwrap_or_default();
     let command = Kubectl::of(spec, facts, spec.client_side()).map_or_else(Vec::new, |kubectl| {
         annotate(&kubectl, one, key, Some(better.as_str()).filter(|better| !better.is_empty()))
@@ -108,10 +100,35 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
         )
         .seen(format!("{key}: {value}"))
         .hint(with(
-            Hint::text("change it on the pod template, which makes the pods anew and so restarts MySQL in them"),
+            Hint::text("change it on the pod template, which makes the pods anew and so restarts what runs in them"),
             command,
         )),
     )
+}
+
+/// The redirection leaves out what runs as the sidecar's own user or group.
+fn as_proxy(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, container: &str) -> Problem {
+    let name = &one.pod.name;
+    let commands = Kubectl::of(spec, facts, spec.client_side()).map(|kubectl| {
+        kubectl.line(&[
+            "get",
+            "pod",
+            name,
+            "-o",
+            "jsonpath={.spec.securityContext}{.spec.containers[*].securityContext}",
+        ])
+    });
+    Problem::new(
+        Code::ProxyUser,
+        format!(
+            "container `{container}` of `{name}` runs as user or group 1337, whose traffic the sidecar never takes"
+        ),
+    )
+    .seen("runAsUser or runAsGroup: 1337")
+    .hint(with(
+        Hint::text("give the container another number in the pod template; 1337 is the sidecar's own"),
+        commands,
+    ))
 }
 
 /// The verdict on a member's sidecar, for the stages that stand on it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{broken, check_of, commands, replica, shown, unread, verdict};
+use super::{blocking, broken, check_of, commands, replica, shown, unread, verdict};
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
@@ -29,14 +29,35 @@ fn without_istio_or_istiod_nothing_can_be_applied() {
     });
     assert_eq!(commands(&check), ["kubectl --context dr get crd serviceentries.networking.istio.io"]);
     let check = broken(ids::ISTIOD_READY, &DR, ("failed", Code::IstiodDown), |_, facts| {
-        got(&mut facts.client.cluster).istiod_ready = Some(0);
+        got(&mut facts.client.cluster).istiods[0].ready = 0;
     });
     assert!(
         commands(&check).contains(&"kubectl --context dr -n istio-system rollout restart deployment/istiod".to_owned())
     );
-    let mut facts = facts();
-    got(&mut facts.client.cluster).istiod_ready = None;
-    assert_eq!(verdict(&check_of(&spec(), &facts, ids::ISTIOD_READY, &DR)), ("passed", None));
+}
+
+#[test]
+fn of_several_control_planes_the_members_own_one_counts_and_none_is_no_failure() {
+    let at = |istiods: &[(&str, u32)], revision: Option<&str>| {
+        let mut facts = facts();
+        got(&mut facts.client.cluster).istiods =
+            istiods.iter().map(|(revision, ready)| sample::istiod(revision, *ready)).collect();
+        for one in replicas(&mut facts) {
+            one.pod.labels.extend(revision.map(|revision| ("istio.io/rev".to_owned(), revision.to_owned())));
+        }
+        let check = check_of(&spec(), &facts, ids::ISTIOD_READY, &DR);
+        assert!(blocking(std::slice::from_ref(&check)).is_none_or(|check| verdict(check).0 == "failed"));
+        verdict(&check)
+    };
+    let unseen = ("unknown", Some(Code::ControlPlaneUnseen));
+    let down = ("failed", Some(Code::IstiodDown));
+    assert_eq!(at(&[], None), unseen, "an external control plane");
+    assert_eq!(at(&[("1-30", 1), ("1-31", 1)], None), ("passed", None));
+    assert_eq!(at(&[("1-30", 0), ("1-31", 1)], None), unseen);
+    assert_eq!(at(&[("1-30", 0), ("1-31", 0)], None), down);
+    assert_eq!(at(&[("1-30", 0), ("1-31", 1)], Some("1-31")), ("passed", None));
+    assert_eq!(at(&[("1-30", 0), ("1-31", 1)], Some("1-30")), down);
+    assert_eq!(at(&[("1-30", 1)], Some("1-31")), unseen);
 }
 
 #[test]
@@ -151,7 +172,7 @@ fn a_member_that_opted_out_is_opted_in_where_it_opted_out() {
 fn an_istiod_scaled_to_nothing_is_scaled_up_again() {
     let mut facts = facts();
     let cluster = got(&mut facts.client.cluster);
-    (cluster.istiod_ready, cluster.istiod_wanted) = (Some(0), Some(0));
+    (cluster.istiods[0].ready, cluster.istiods[0].wanted) = (0, 0);
     let check = check_of(&spec(), &facts, ids::ISTIOD_READY, &DR);
     assert_eq!(verdict(&check), ("failed", Some(Code::IstiodDown)));
     assert!(commands(&check)[0].ends_with("scale deployment/istiod '--replicas=1'"), "{:?}", commands(&check));
@@ -162,6 +183,7 @@ fn a_member_without_a_sidecar_stops_its_path_and_no_other() {
     let mut facts = facts();
     let pod = &mut replicas(&mut facts)[1].pod;
     pod.sidecar = Sidecar::Absent;
+    got(&mut facts.client.surroundings.namespace).clear();
     let check = check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(1));
     assert_eq!(verdict(&check), ("failed", Some(Code::NoSidecar)));
     assert_eq!(
@@ -172,7 +194,14 @@ fn a_member_without_a_sidecar_stops_its_path_and_no_other() {
             "kubectl --context dr -n pxc rollout status statefulset/pxc '--timeout=10m'",
         ]
     );
-    for id in [ids::SIDECAR_INTERCEPTS, ids::NAME_RESOLVES, ids::ENVOY_LISTENER, ids::PATH_QUERY, ids::PATH_SERVER] {
+    for id in [
+        ids::SIDECAR_INTERCEPTS,
+        ids::DNS_CAPTURED,
+        ids::NAME_RESOLVES,
+        ids::ENVOY_LISTENER,
+        ids::PATH_QUERY,
+        ids::PATH_SERVER,
+    ] {
         assert_eq!(verdict(&check_of(&spec(), &facts, id, &replica(1))).0, "skipped", "{id}");
         assert_eq!(verdict(&check_of(&spec(), &facts, id, &replica(0))).0, "passed", "{id}");
     }
@@ -180,9 +209,23 @@ fn a_member_without_a_sidecar_stops_its_path_and_no_other() {
 
 #[test]
 fn a_sidecar_that_is_not_ready_is_no_missing_sidecar() {
-    broken(ids::SIDECAR_PRESENT, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
-        replicas(facts)[0].pod.sidecar = Sidecar::Present { ready: false };
+    let check = broken(ids::SIDECAR_PRESENT, &replica(0), ("failed", Code::SidecarNotReady), |_, facts| {
+        let one = &mut replicas(facts)[0];
+        one.pod.sidecar = Sidecar::Present { ready: false };
+        one.pod.proxy_state = Some("running and not ready".to_owned());
+        one.sidecar_log =
+            Some(Fetched::Got(vec!["warn\tca\tx509: certificate signed by unknown authority".to_owned()]));
     });
+    assert!(shown(&check).contains("running and not ready") && shown(&check).contains("x509"), "{}", shown(&check));
+    assert!(commands(&check).last().unwrap().contains("rollout status statefulset/pxc"), "{:?}", commands(&check));
+    let check = broken(ids::SIDECAR_PRESENT, &replica(0), ("failed", Code::SidecarNotReady), |_, facts| {
+        let one = &mut replicas(facts)[0];
+        one.pod.sidecar = Sidecar::Present { ready: false };
+        let own = r#"{"discoveryAddress":"nowhere:15012","concurrency":2}"#;
+        one.pod.annotations.insert("proxy.istio.io/config".to_owned(), own.to_owned());
+    });
+    assert!(shown(&check).contains("discoveryAddress nowhere:15012"));
+    assert!(commands(&check)[0].contains(r#""proxy.istio.io/config":"{\"concurrency\":2}""#), "{:?}", commands(&check));
 }
 
 #[test]

@@ -3,9 +3,12 @@
 mod access;
 mod channel;
 mod endpoints;
+mod injection;
 mod mesh;
 mod path;
+mod policies;
 mod servers;
+mod surroundings;
 
 use super::{blocking, ids, judge};
 use crate::domain::{
@@ -106,6 +109,7 @@ fn before_the_first_setup_only_the_entry_and_the_channel_are_missing() {
     assert_eq!(
         odd,
         [
+            (ids::ENTRY_EXPORTED, ("failed", Some(Code::EntryElsewhere))),
             (ids::ENDPOINTS_CURRENT, ("failed", Some(Code::EndpointsStale))),
             (ids::CHANNEL_UNIQUE, ("failed", Some(Code::NoChannel))),
             (ids::CHANNEL_SETTINGS, skipped),
@@ -183,7 +187,15 @@ fn whatever_is_not_fetched_no_check_disappears_and_none_passes_without_its_fact(
     }
     for check in &checks {
         let about_replica = matches!(check.subject, Subject::Member(Side::Replica, _));
-        let by_pod = [ids::MEMBER_READY, ids::SIDECAR_PRESENT, ids::SIDECAR_INTERCEPTS].contains(&check.id);
+        let by_pod = [
+            ids::MEMBER_READY,
+            ids::SIDECAR_PRESENT,
+            ids::SIDECAR_INTERCEPTS,
+            ids::DNS_CAPTURED,
+            ids::ENTRY_IMPORTED,
+            ids::EGRESS_OPEN,
+        ]
+        .contains(&check.id);
         assert!(!about_replica || by_pod || !check.is_good(), "{check:#?}");
     }
 }
@@ -203,7 +215,7 @@ fn every_command_line_names_its_cluster() {
     let breaks: [fn(&mut Facts); 4] = [
         |facts| sample::replicas(facts)[0].pod.sidecar = crate::domain::facts::Sidecar::Absent,
         |facts| sample::source_service(facts).ports = vec![sample::service_port(3306, None)],
-        |facts| sample::got(&mut facts.client.cluster).istiod_ready = Some(0),
+        |facts| sample::got(&mut facts.client.cluster).istiods[0].ready = 0,
         |facts| sample::got(&mut facts.paths[0].resolved).clear(),
     ];
     for break_it in breaks {

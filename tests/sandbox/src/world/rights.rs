@@ -21,7 +21,10 @@ pub(crate) fn manifests(cluster: Cluster) -> Vec<PathBuf> {
         paths.sort();
         paths
     };
-    [of(PathBuf::from(DEPLOY)), of(Path::new(DEPLOY).join(side))].concat()
+    let own = Path::new(DEPLOY).join(side);
+    // Optional ones too: a world shows everything that can be seen.
+    let optional = ["preflight", "remote-clusters"].map(|folder| of(own.join(folder)));
+    [of(PathBuf::from(DEPLOY)), of(own), optional.concat()].concat()
 }
 
 /// What the manifests give in the members' namespace, given in another one, as a user with a second link does.
