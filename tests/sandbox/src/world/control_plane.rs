@@ -180,6 +180,8 @@ pub(crate) fn configure(place: &Place, first: &Place, bin_dir: &Path) -> Result<
         "containerRuntimeEndpoint": format!("unix://{}", containerd::SOCKET),
         "failSwapOn": false,
         "resolvConf": place.path("resolv.conf"),
+        // How soon a changed ConfigMap is in its pods; a minute otherwise.
+        "syncFrequency": "5s",
         "evictionHard": {"memory.available": "50Mi", "nodefs.available": "1%", "imagefs.available": "1%"},
         "imageGCHighThresholdPercent": 100,
         "localStorageCapacityIsolation": false,
