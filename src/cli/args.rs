@@ -198,6 +198,12 @@ pub struct SetupArgs {
     /// Takes over fields that another manager owns
     #[arg(long)]
     pub force_conflicts: bool,
+    /// Where members' sidecars do not capture DNS: how the mesh name is to resolve in them
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub dns: Option<Dns>,
+    /// Takes the source's port out of mutual TLS by a PeerAuthentication, for everybody in that mesh
+    #[arg(long)]
+    pub disable_source_mtls: bool,
     #[command(flatten)]
     pub format: FormatArgs,
 }
@@ -359,6 +365,15 @@ pub enum WaitFor {
     Running,
     /// Nothing is missing on the replica
     CaughtUp,
+}
+
+/// Ways for the mesh name to resolve where sidecars do not capture DNS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Dns {
+    /// A stub for the name in the cluster's CoreDNS; nothing restarts, and teardown takes it out
+    CorednsStub,
+    /// DNS capture is turned on in the pods' template, which restarts the members one after the other
+    RestartMembers,
 }
 
 /// Nobody waits longer; far beyond it a moment in the future cannot be represented.

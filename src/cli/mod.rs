@@ -3,6 +3,7 @@
 pub mod args;
 mod describe;
 mod logging;
+mod offer;
 mod output;
 mod read;
 mod render;

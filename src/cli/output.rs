@@ -46,6 +46,11 @@ impl Output {
         self.printer.out(&text)
     }
 
+    /// Shows what would end a command, to the person who is asked about it.
+    pub(super) fn stopped_by(&self, failure: &Failure) {
+        self.printer.error(&problem::problems(&failure.problems, self.printer.err_theme()));
+    }
+
     /// Shows a failure: to people on standard error, as a document on standard output too. Gives its exit code.
     pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
         let mut text = problem::problems(&failure.problems, self.printer.err_theme());

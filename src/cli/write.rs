@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use super::{
     CHANGING, Context, Ended,
-    args::{SetupArgs, TeardownArgs, WaitFor},
+    args::{Dns, SetupArgs, TeardownArgs, WaitFor},
+    offer,
     output::Output,
 };
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
         code::Code,
         event::Event,
         hint::Hint,
+        offered::{DnsWay, Offers},
         plan::Plan,
         problem::Problem,
         spec::{LinkSpec, ServiceSpec},
@@ -29,10 +31,24 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
     let spec = config.link(args.link.source.as_deref())?;
     let output = Output { printer: context.printer.clone(), format: args.format.output };
     let events = context.events();
-    let session = context.session(spec, context.deadline(CHANGING), &events);
-    let options =
-        setting_up::Options { force_conflicts: args.force_conflicts, until_caught_up: args.wait == WaitFor::CaughtUp };
-    let mut planned = setting_up::plan(session, options).await?;
+    let mut session = context.session(spec, context.deadline(CHANGING), &events);
+    let mut options = setting_up::Options {
+        force_conflicts: args.force_conflicts,
+        until_caught_up: args.wait == WaitFor::CaughtUp,
+        offers: offers(&args),
+    };
+    let asks = !args.yes && !args.dry_run;
+    let mut planned = loop {
+        match setting_up::plan(session.clone(), options).await {
+            Ok(planned) => break planned,
+            Err(failure) if asks && offer::mends(&failure, options.offers) => {
+                let left = session.deadline.left();
+                options.offers = offer::ask(context, &output, spec, failure, options.offers).await?;
+                session.deadline = Deadline::after(left);
+            }
+            Err(failure) => return Err(failure),
+        }
+    };
     for check in planned.warnings() {
         if let Some(problem) = check.problem() {
             let (what, seen) = (format!("{} {}", check.subject, check.id), problem.message.clone());
@@ -99,6 +115,14 @@ fn followed(status: &LinkStatus) -> String {
     format!("{} on {member}, {missing} transactions missing, {lag}", status.state)
 }
 
+fn offers(args: &SetupArgs) -> Offers {
+    let dns = args.dns.map(|way| match way {
+        Dns::CorednsStub => DnsWay::CorednsStub,
+        Dns::RestartMembers => DnsWay::RestartMembers,
+    });
+    Offers { dns, disable_source_mtls: args.disable_source_mtls }
+}
+
 fn show_plan(output: &Output, plan: &Plan) -> Result<(), Problem> {
     output.result(|| planned::plan(plan, output.printer.out_theme()), &json::PlanDto::from(plan))
 }
@@ -125,6 +149,11 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     let events = context.events();
     let session = context.session(spec, context.deadline(CHANGING), &events);
     let mut planned = tearing_down::plan(session).await?;
+    for problem in planned.left() {
+        let undone = problem.hint.iter().flat_map(|hint| &hint.commands).map(|command| format!("; undo: {command}"));
+        let seen = problem.message.clone() + &undone.collect::<String>();
+        events.tell(Event::Warned { what: "left as it is".to_owned(), code: problem.code, seen });
+    }
     if planned.plan().is_empty() {
         let nothing = json::PlanDto::from(planned.plan());
         output.result(|| format!("nothing of link {} is left to take away", spec.name), &nothing)?;

@@ -18,6 +18,17 @@ pub(crate) fn read(text: &str) -> Option<Value> {
     serde_yaml::from_str(text).ok()
 }
 
+/// Parses a text that a person wrote and is told about where it is wrong, such as the annotation of a pod.
+///
+/// # Errors
+/// Where and why it is not YAML; never a line of it.
+pub(crate) fn read_by_hand(text: &str) -> Result<Value, String> {
+    serde_yaml::from_str(text).map_err(|error| match error.location() {
+        Some(at) => format!("not YAML at line {}, column {}", at.line(), at.column()),
+        None => "not YAML".to_owned(),
+    })
+}
+
 /// A report or an object as YAML, with a newline at the end.
 ///
 /// # Panics

@@ -3,6 +3,7 @@
 pub mod channel;
 pub mod check;
 pub mod code;
+pub mod corefile;
 pub mod desired;
 pub mod diff;
 pub mod errno;
@@ -13,6 +14,8 @@ pub mod hint;
 pub mod judge;
 pub mod lag;
 pub(crate) mod nearest;
+pub mod offered;
+pub mod owner;
 pub mod plan;
 pub mod problem;
 pub mod pxc;

@@ -77,6 +77,31 @@ pub enum StepKind {
     Start,
     /// The link's lock.
     Lease,
+    /// The template of the client's pods, so that they are made anew.
+    RestartMembers,
+    /// A PeerAuthentication of the source.
+    PeerAuthentication,
+    /// A server block for the mesh name in CoreDNS's configuration.
+    CorednsStub,
+    /// CoreDNS's pods, where they do not read their configuration again.
+    CorednsRestart,
+}
+
+impl Step {
+    /// What making or changing its target means beyond that, for whoever is to agree to it.
+    pub fn meaning(&self) -> Option<&'static str> {
+        if !matches!(self.action, Action::Create { .. } | Action::Update { .. }) {
+            return None;
+        }
+        match self.kind {
+            StepKind::RestartMembers => Some("the pods are made anew, one after the other: MySQL restarts in each"),
+            StepKind::PeerAuthentication => Some(
+                "holds for everybody in the source's mesh: nobody's identity is known on that port any more, and clients whose DestinationRule demands ISTIO_MUTUAL there stop connecting",
+            ),
+            StepKind::CorednsRestart => Some("the Corefile has no `reload`, so CoreDNS is restarted, pod by pod"),
+            _ => None,
+        }
+    }
 }
 
 /// What happens to a step's target.
@@ -170,7 +195,7 @@ fn channel_steps(link: ReplicationLink<'_>, facts: &Facts) -> Result<[Step; 2], 
     ])
 }
 
-fn object_step(kind: StepKind, object: &str, preview: &Preview) -> Step {
+pub(crate) fn object_step(kind: StepKind, object: &str, preview: &Preview) -> Step {
     let name = preview.after.pointer("/metadata/name").and_then(serde_json::Value::as_str).unwrap_or_default();
     let action = match &preview.before {
         None => Action::Create { with: spec_lines(&preview.after) },

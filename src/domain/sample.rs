@@ -240,6 +240,7 @@ pub(crate) fn own_entry() -> NamedEntry {
                 ports: BTreeMap::from([("tcp-mysql".to_owned(), 31306)]),
             })
             .to_vec(),
+        records: BTreeMap::new(),
     }
 }
 
@@ -259,6 +260,7 @@ pub(crate) fn other_entry(namespace: &str, host: &str, address: &str) -> NamedEn
         export_to: Vec::new(),
         link: None,
         endpoints: Vec::new(),
+        records: BTreeMap::new(),
     }
 }
 

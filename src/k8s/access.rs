@@ -4,7 +4,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
 use kube::{Api, api::PostParams};
 
-use super::{Cluster, K8sError};
+use super::{Cluster, K8sError, coredns};
 use crate::{
     domain::{check::Side, facts::DeniedRule},
     wait::Deadline,
@@ -80,6 +80,46 @@ pub enum Named {
     Pxc(String),
 }
 
+/// A rule about kube-system, where the cluster's DNS is.
+pub(crate) fn of_kube_system(verb: &str, group: &str, resource: &str, name: Option<&str>) -> DeniedRule {
+    DeniedRule {
+        verb: verb.into(),
+        group: group.into(),
+        resource: resource.into(),
+        namespace: Some(coredns::NAMESPACE.into()),
+        name: name.map(ToOwned::to_owned),
+    }
+}
+
+/// What finding CoreDNS needs, asked for before it is known how its objects are called: they mostly are called so.
+pub(crate) fn to_find_coredns() -> Vec<DeniedRule> {
+    vec![of_kube_system("list", "apps", "deployments", None), of_kube_system("get", "", "configmaps", Some("coredns"))]
+}
+
+/// What writing into the template of a workload in the members' namespace needs.
+pub(crate) fn to_restart(cluster: &Cluster, group: &str, resource: &str, name: &str) -> Vec<DeniedRule> {
+    let rule = |verb: &str| DeniedRule {
+        verb: verb.into(),
+        group: group.into(),
+        resource: resource.into(),
+        namespace: Some(cluster.namespace().into()),
+        name: Some(name.into()),
+    };
+    ["get", "patch"].map(rule).into()
+}
+
+/// What making, changing and taking away a PeerAuthentication of the source needs.
+pub(crate) fn to_disable_mtls(namespace: &str) -> Vec<DeniedRule> {
+    let rule = |verb: &str| DeniedRule {
+        verb: verb.into(),
+        group: "security.istio.io".into(),
+        resource: "peerauthentications".into(),
+        namespace: Some(namespace.into()),
+        name: None,
+    };
+    ["create", "delete", "get", "patch"].map(rule).into()
+}
+
 /// The rules of one side, with reading each of the objects that its configuration names.
 fn rules(side: Side, namespace: &str, objects: &[Named]) -> Vec<DeniedRule> {
     let table = match side {
@@ -125,6 +165,19 @@ pub(crate) async fn denied(
     served: impl Fn(&str) -> bool,
     deadline: Deadline,
 ) -> Result<Vec<DeniedRule>, K8sError> {
+    let wanted = rules(side, cluster.namespace(), objects).into_iter().filter(|rule| served(&rule.group));
+    missing(cluster, wanted, deadline).await
+}
+
+/// Those of the rules that are denied, sorted.
+///
+/// # Errors
+/// Any of [`K8sError`].
+pub(crate) async fn missing(
+    cluster: &Cluster,
+    rules: impl IntoIterator<Item = DeniedRule>,
+    deadline: Deadline,
+) -> Result<Vec<DeniedRule>, K8sError> {
     let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
     let ask = |rule: DeniedRule| {
         let api = api.clone();
@@ -136,8 +189,8 @@ pub(crate) async fn denied(
             Ok((!allowed).then_some(rule))
         }
     };
-    let wanted = rules(side, cluster.namespace(), objects).into_iter().filter(|rule| served(&rule.group));
-    let answers: Vec<Option<DeniedRule>> = stream::iter(wanted.map(ask)).buffered(AT_ONCE).try_collect().await?;
+    let answers: Vec<Option<DeniedRule>> =
+        stream::iter(rules.into_iter().map(ask)).buffered(AT_ONCE).try_collect().await?;
     let mut denied: Vec<DeniedRule> = answers.into_iter().flatten().collect();
     denied.sort();
     Ok(denied)
@@ -282,6 +335,28 @@ mod tests {
     }
 
     #[test]
+    fn the_optional_manifests_grant_what_the_offers_ask_for_and_nothing_else() {
+        let here = |verb: &str, group: &str, resource: &str, name: Option<&str>| DeniedRule {
+            namespace: Some("pxc".into()),
+            ..of_kube_system(verb, group, resource, name)
+        };
+        let custom = |verb: &str| of_kube_system(verb, "", "configmaps", Some("coredns-custom"));
+        let mut stub = to_find_coredns();
+        stub.extend(["coredns", "coredns-custom"].map(|name| of_kube_system("patch", "", "configmaps", Some(name))));
+        stub.extend([custom("get"), custom("delete"), of_kube_system("create", "", "configmaps", None)]);
+        stub.push(of_kube_system("patch", "apps", "deployments", Some("coredns")));
+        let restart = ["get", "patch"].map(|verb| here(verb, "apps", "statefulsets", Some("pxc"))).to_vec();
+        for (text, wanted) in [
+            (include_str!("../../manifests/deploy/replica/coredns/role.yaml"), stub),
+            (include_str!("../../manifests/deploy/replica/restart/role.yaml"), restart),
+            (include_str!("../../manifests/deploy/source/peerauthentication/role.yaml"), to_disable_mtls("pxc")),
+        ] {
+            let granted: BTreeSet<DeniedRule> = granted(text).into_iter().collect();
+            assert_eq!(granted, wanted.into_iter().collect::<BTreeSet<_>>());
+        }
+    }
+
+    #[test]
     fn every_binding_binds_its_role_to_the_one_user() {
         macro_rules! binding {
             ($($path:literal)+) => { [$(($path, include_str!(concat!("../../manifests/deploy/", $path)))),+] };
@@ -293,6 +368,7 @@ mod tests {
             "source/preflight/rolebinding.yaml" "replica/preflight/clusterrolebinding.yaml"
             "replica/preflight/rolebinding.yaml" "replica/preflight/rolebinding-istio.yaml"
             "replica/remote-clusters/rolebinding-istio.yaml"
+            "replica/coredns/rolebinding.yaml" "replica/restart/rolebinding.yaml" "source/peerauthentication/rolebinding.yaml"
         ) {
             let binding = manifest::parse(text);
             let role = path.rsplit_once('/').unwrap().0.replace('/', "-");

@@ -89,6 +89,23 @@ pub fn title(object: &Value) -> String {
     Named::of(object).title()
 }
 
+/// `namespace/name` of an object.
+pub fn place(object: &Value) -> String {
+    let named = Named::of(object);
+    format!("{}/{}", named.namespace, named.name)
+}
+
+/// An object by the type and the name of another, as it is now; `None` where it is not there.
+///
+/// # Errors
+/// Any of [`K8sError`].
+pub async fn now(cluster: &Cluster, object: &Value, deadline: Deadline) -> Result<Option<Value>, K8sError> {
+    let named = Named::of(object);
+    let api = named.api(cluster);
+    let found = cluster.call(&format!("reading {}", named.title()), deadline, api.get_opt(&named.name)).await?;
+    Ok(found.map(stripped))
+}
+
 fn parameters(force: bool) -> PatchParams {
     let parameters = PatchParams::apply(MANAGER).validation_strict();
     if force { parameters.force() } else { parameters }

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod apply;
 pub mod client;
+pub mod coredns;
 pub mod error;
 pub mod exec;
 pub mod forward;
@@ -13,6 +14,7 @@ pub mod pods;
 pub mod secrets;
 pub mod services;
 pub mod surroundings;
+pub mod templates;
 
 pub use client::Cluster;
 pub use error::K8sError;

@@ -32,6 +32,13 @@ const SECURITY: &str = "security.istio.io";
 /// The label by which this tool finds its own objects.
 pub const LINK_LABEL: &str = "pxc-link.io/link";
 
+/// Before the name of everything that this tool writes down on an object.
+const OWN_PREFIX: &str = "pxc-link.io/";
+/// On the link's ServiceEntry: where in CoreDNS's configuration the link has a stub.
+pub const STUB_RECORD: &str = "pxc-link.io/coredns-stub";
+/// On the link's ServiceEntry: the PeerAuthentications of the source that were `created` or `changed` for it.
+pub const PEER_RECORD: &str = "pxc-link.io/peer-authentication";
+
 /// Reads what is to be known of a cluster itself, the requests side by side.
 ///
 /// `objects` are those that the side's configuration names: reading each is a permission of its own.
@@ -209,6 +216,12 @@ fn entry(object: &DynamicObject) -> NamedEntry {
             Some(_) => object.data["spec"]["endpoints"].as_array().into_iter().flatten().map(endpoint).collect(),
             None => Vec::new(),
         },
+        records: object
+            .annotations()
+            .iter()
+            .filter(|(key, _)| key.starts_with(OWN_PREFIX))
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
     }
 }
 

@@ -4,3 +4,4 @@ pub mod envoy;
 pub mod objects;
 pub mod path;
 pub mod probe;
+pub mod proxy_config;

@@ -11,6 +11,7 @@ use crate::{
     config::manifest,
     domain::{
         desired::Entrance,
+        judge::peer::{self, Exemption},
         spec::{LinkSpec, PortSpec, ServiceSpec},
     },
     k8s::observe::LINK_LABEL,
@@ -72,6 +73,44 @@ pub fn destination_rule(parameters: &Parameters<'_>) -> Value {
         policy.remove("outlierDetection");
     }
     object
+}
+
+/// A PeerAuthentication of the source as it is to be: one of the link's own, or the one thing that somebody else's is to say more.
+pub fn peer_authentication(spec: &LinkSpec, namespace: &str, exemption: &Exemption) -> Value {
+    let mut object = manifest::parse(include_str!("../../manifests/mesh/peerauthentication.yaml"));
+    object["metadata"]["namespace"] = json!(namespace);
+    object["spec"]["portLevelMtls"] = json!({exemption.port.to_string(): {"mode": "DISABLE"}});
+    match &exemption.existing {
+        None => {
+            object["metadata"]["name"] = json!(peer::own_name(spec));
+            object["metadata"]["labels"][LINK_LABEL] = json!(spec.name);
+            object["spec"]["selector"]["matchLabels"] = json!(exemption.selector);
+        }
+        Some(name) => {
+            object["metadata"] = json!({"name": name, "namespace": namespace});
+            object["spec"].as_object_mut().map(|fields| fields.remove("selector"));
+        }
+    }
+    object
+}
+
+/// A PeerAuthentication by its name alone, to look for it.
+pub fn policy_named(namespace: &str, name: &str) -> Value {
+    let mut object = manifest::parse(include_str!("../../manifests/mesh/peerauthentication.yaml"));
+    object["metadata"] = json!({"name": name, "namespace": namespace});
+    object
+}
+
+/// Whether an object was made for this link.
+pub fn is_own(object: &Value, link: &str) -> bool {
+    object["metadata"]["labels"][LINK_LABEL] == link
+}
+
+/// Adds to a ServiceEntry what it is to remember of the link beside itself.
+pub fn remember(object: &mut Value, records: &BTreeMap<String, String>) {
+    for (key, value) in records {
+        object["metadata"]["annotations"][key] = json!(value);
+    }
 }
 
 fn filled(text: &str, parameters: &Parameters<'_>) -> Value {

@@ -164,7 +164,7 @@ pub struct StepDto {
     /// Of `start`: which threads.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub threads: Vec<String>,
-    /// Of `unchanged`: what was not compared.
+    /// Of `unchanged`: what was not compared; else what the step means beyond its target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
@@ -381,7 +381,7 @@ impl From<&Step> for StepDto {
             with: Vec::new(),
             fields: Vec::new(),
             threads: Vec::new(),
-            note: None,
+            note: step.meaning().map(ToOwned::to_owned),
         };
         match &step.action {
             Action::Create { with } => {

@@ -33,6 +33,7 @@ fn show(lines: &mut Lines, step: &Step, width: usize, theme: Theme) {
         Action::Read => ("=", Tone::Faint, "read only".to_owned()),
     };
     lines.push(format!("  {} {:<width$}  {}", theme.paint(tone, sign), printable(&step.target), printable(&verb)));
+    let meaning = step.meaning();
     let below = match &step.action {
         Action::Create { with } => with.clone(),
         Action::Update { fields } => fields
@@ -41,6 +42,7 @@ fn show(lines: &mut Lines, step: &Step, width: usize, theme: Theme) {
             .collect(),
         _ => Vec::new(),
     };
+    let below: Vec<String> = meaning.map(ToOwned::to_owned).into_iter().chain(below).collect();
     for line in below.iter().flat_map(|text| text.lines()) {
         lines.push(format!("      {}", printable(line)));
     }

@@ -46,6 +46,26 @@ pub async fn confirm_name(
     Ok(if reply.trim() == link { Answer::Yes } else { Answer::No })
 }
 
+/// Asks to choose one of several ways by its number; the first is what an empty or another answer means. Gives its index.
+///
+/// # Errors
+/// As [`confirm`].
+pub async fn choose(
+    printer: &Printer,
+    question: &str,
+    ways: &[&str],
+    interrupted: impl Future<Output = ()>,
+) -> Result<usize, Problem> {
+    let listed: Vec<String> = ways.iter().enumerate().map(|(index, way)| format!("  {}  {way}", index + 1)).collect();
+    let prompt = format!("{question}\n{}\n1 to {} [1]:", listed.join("\n"), ways.len());
+    let reply = at_the_terminal(printer, &prompt, interrupted).await?;
+    Ok(chosen(&reply, ways.len()))
+}
+
+fn chosen(reply: &str, ways: usize) -> usize {
+    reply.trim().parse::<usize>().ok().filter(|number| (1..=ways).contains(number)).map_or(0, |number| number - 1)
+}
+
 fn agrees(reply: &str) -> Answer {
     match reply.trim().to_ascii_lowercase().as_str() {
         "y" | "yes" => Answer::Yes,
@@ -118,6 +138,11 @@ mod tests {
         let answers = ["y\n", " YES \n", "", "\n", "n\n", "yo\n", "yes please\n"].map(agrees);
         let (yes, no) = (Answer::Yes, Answer::No);
         assert_eq!(answers, [yes, yes, no, no, no, no, no]);
+    }
+
+    #[test]
+    fn what_is_no_number_of_a_way_is_the_first() {
+        assert_eq!(["1\n", " 3 \n", "", "\n", "0", "4", "two"].map(|reply| chosen(reply, 3)), [0, 2, 0, 0, 0, 0, 0]);
     }
 
     #[tokio::test]

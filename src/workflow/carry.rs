@@ -39,9 +39,11 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// All stages. `done` knows at any moment what was written.
     pub(super) async fn stages(&self, made: Made, done: &mut Done) -> Result<Finished, Failure> {
-        let Made { mut facts, plan, vip, objects, carrier, .. } = made;
+        let Made { mut facts, plan, vip, objects, carrier, taken, .. } = made;
         let session = self.session;
+        self.apply_policies(&plan, &taken, done).await?;
         self.apply_objects(&plan, &objects, done).await?;
+        self.put_stub(&plan, &taken, &facts, vip.into(), done).await?;
         self.prove_path(&mut facts, vip, done).await?;
         let (facts, status) = match (session.spec.replication(), carrier) {
             (Some(link), Some(member)) => {
@@ -83,7 +85,7 @@ impl Run<'_> {
     }
 
     /// Between steps a signal is heeded and the lock looked at; a step itself is never cut.
-    fn may_go_on(&self, during: &str) -> Result<(), Failure> {
+    pub(super) fn may_go_on(&self, during: &str) -> Result<(), Failure> {
         if self.session.shutdown.is_requested() {
             return Err(Failure::interrupted(during));
         }
@@ -104,7 +106,7 @@ impl Run<'_> {
             self.may_go_on("before a mesh object was applied")?;
             // Noted before it is tried: a request without an answer may have been carried out.
             match step.action {
-                Action::Create { .. } => done.created(&step.target, object),
+                Action::Create { .. } => done.created(Side::Replica, &step.target, object),
                 _ => done.changed(&step.target),
             }
             self.session

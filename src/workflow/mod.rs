@@ -1,8 +1,10 @@
 //! What a command does with a link: gather, judge, plan, execute. Tells events; knows no terminal.
 
+mod beside;
 mod carry;
 mod entrance;
 mod gather;
+mod offers;
 mod prove;
 pub mod render;
 mod session;

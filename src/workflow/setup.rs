@@ -5,6 +5,7 @@ use std::{net::Ipv4Addr, time::Instant};
 use super::{
     carry::Run,
     gather::{self, Extent},
+    offers::{self, Taken},
     session::{Session, cleanup_deadline},
     sides::Sides,
     undo::Done,
@@ -19,7 +20,8 @@ use crate::{
         facts::{Facts, MemberFacts},
         hint::Hint,
         judge::{self, ids},
-        plan::{self, MeshPreviews, Plan},
+        offered::Offers,
+        plan::{self, MeshPreviews, Plan, StepKind},
         problem::{Fetched, Problem},
         spec::{LinkSpec, SourceLocation},
         status::LinkStatus,
@@ -29,6 +31,7 @@ use crate::{
         Cluster, apply,
         lease::{self, Held},
     },
+    mesh::objects,
     wait::Deadline,
 };
 
@@ -39,6 +42,8 @@ pub struct Options {
     pub force_conflicts: bool,
     /// Wait until nothing is missing, not only until the threads are proven to run.
     pub until_caught_up: bool,
+    /// What is never done unasked.
+    pub offers: Offers,
 }
 
 /// A setup that knows what it would do and has written nothing.
@@ -58,6 +63,8 @@ pub(super) struct Made {
     pub(super) objects: [serde_json::Value; 2],
     /// The member that carries the channel, where the link has one.
     pub(super) carrier: Option<String>,
+    /// What was asked for beside the link.
+    pub(super) taken: Taken,
     warnings: Vec<Check>,
 }
 
@@ -153,14 +160,15 @@ impl Planned {
         let Self { session, sides, options, made: agreed } = self;
         let made = make(&session, &sides, options).await?;
         if !made.plan.writes_the_same(&agreed.plan) {
-            let problem =
-                Problem::new(Code::NotApproved, "the clusters changed after the plan was shown; nothing was written")
-                    .hint(Hint::run("look at the new plan", ["pxc-link", "setup", "--source", &session.spec.name]));
-            return Err(problem.into());
+            return Err(changed_since(&session, "; nothing was written").into());
         }
         let mut done = Done::default();
         let run = Run { session: &session, sides: &sides, options, lock: Some(lock) };
-        match run.stages(made, &mut done).await {
+        let end = async {
+            let made = if made.taken.restarts.is_empty() { made } else { run.anew(made, &mut done).await? };
+            run.stages(made, &mut done).await
+        };
+        match end.await {
             Ok(finished) => Ok(finished),
             // Whoever has the lock now may build on what this run made.
             Err(failure) if lock.check().is_err() => Err(Failure { stands: done.changes(), ..failure }),
@@ -172,10 +180,36 @@ impl Planned {
     }
 }
 
+fn changed_since(session: &Session, written: &str) -> Problem {
+    Problem::new(Code::NotApproved, format!("the clusters changed after the plan was shown{written}"))
+        .hint(Hint::run("look at the new plan", ["pxc-link", "setup", "--source", &session.spec.name]))
+}
+
+impl Run<'_> {
+    /// Makes the members anew, and then facts and plan: pods and servers are others now, and threads may have to be started.
+    async fn anew(&self, made: Made, done: &mut Done) -> Result<Made, Failure> {
+        self.restart_members(&made.taken.restarts, &made.facts, done).await?;
+        let again = make(self.session, self.sides, self.options).await?;
+        let lasting = |plan: &Plan| Plan {
+            steps: plan
+                .steps
+                .iter()
+                .filter(|step| ![StepKind::RestartMembers, StepKind::Start].contains(&step.kind))
+                .cloned()
+                .collect(),
+        };
+        if lasting(&again.plan).writes_the_same(&lasting(&made.plan)) {
+            return Ok(again);
+        }
+        Err(changed_since(self.session, ": the members are back, and more is to be done than was agreed to").into())
+    }
+}
+
 /// Facts, judgement of what stands in the way, and the plan.
 async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made, Failure> {
     let spec = &session.spec;
-    let facts = look(session, sides).await;
+    let mut facts = look(session, sides).await;
+    let read = offers::read(session, sides, options.offers, &mut facts).await;
     if spec.replication().is_some() {
         sides.replication_password()?;
     }
@@ -185,20 +219,23 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
         checks.extend(judge::prerequisites(link, &facts));
         checks.extend(judge::channel_preflight(link, &facts));
     }
+    let checks = offers::unmended(checks, options.offers);
     refuse(&checks)?;
     let cluster = sides.client()?;
-    let Wanted { vip, objects } = wanted(spec, &facts)?;
+    let Wanted { vip, mut objects } = wanted(spec, &facts)?;
+    let taken = read?.settle(session, sides, options, &facts, vip).await?;
+    objects::remember(&mut objects[0], &taken.records);
     let (service_entry, destination_rule) = tokio::try_join!(
         preview(cluster, &objects[0], options, session),
         preview(cluster, &objects[1], options, session),
     )?;
-    let plan = plan::plan(spec, &facts, &MeshPreviews { service_entry, destination_rule })?;
+    let plan = plan::plan(spec, &facts, &MeshPreviews { service_entry, destination_rule })?.with(&taken.offered);
     let carrier = match spec.replication() {
         Some(link) => Some(desired::pick_member(link, &facts)?.pod.name.clone()),
         None => None,
     };
     let warnings = checks.into_iter().filter(Check::advises).collect();
-    Ok(Made { facts, plan, vip, objects, carrier, warnings })
+    Ok(Made { facts, plan, vip, objects, carrier, taken, warnings })
 }
 
 /// Facts of both sides. What they mean is judged later; a side of which no member answered is only not called a success.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{
+    beside::Beside,
     gather::{self, Extent},
     session::{Session, cleanup_deadline},
     sides::{Live, Sides},
@@ -40,6 +41,16 @@ pub struct Planned {
     session: Session,
     sides: Sides,
     plan: Plan,
+    left: Vec<Problem>,
+}
+
+/// What there is of a link.
+struct Seen {
+    facts: Facts,
+    /// Its mesh objects.
+    objects: Vec<serde_json::Value>,
+    /// What was made beside it.
+    beside: Beside,
 }
 
 /// Looks at the client's side and lists what belongs to the link.
@@ -49,14 +60,15 @@ pub struct Planned {
 pub async fn plan(session: Session) -> Result<Planned, Failure> {
     let looking = async {
         let sides = Sides::connect(&session).await;
-        let (facts, objects) = look(&session, &sides).await?;
-        Ok::<_, Problem>((sides, Plan { steps: steps(&session, &facts, &objects) }))
+        let seen = look(&session, &sides).await?;
+        let plan = Plan { steps: steps(&session, &seen) };
+        Ok::<_, Problem>((sides, plan, seen.beside.left))
     };
-    let (sides, plan) = session.interruptible("while the link was looked at", looking).await??;
-    Ok(Planned { session, sides, plan })
+    let (sides, plan, left) = session.interruptible("while the link was looked at", looking).await??;
+    Ok(Planned { session, sides, plan, left })
 }
 
-async fn look(session: &Session, sides: &Sides) -> Result<(Facts, Vec<serde_json::Value>), Problem> {
+async fn look(session: &Session, sides: &Sides) -> Result<Seen, Problem> {
     let cluster = sides.client()?;
     let facts = gather::facts(session, sides, Extent::Link).await;
     let members = match &facts.client.members {
@@ -74,10 +86,12 @@ async fn look(session: &Session, sides: &Sides) -> Result<(Facts, Vec<serde_json
         Some(version) => apply::inventory(cluster, &session.spec.name, &version, session.deadline).await?,
         None => Vec::new(),
     };
-    Ok((facts, objects))
+    let beside = Beside::look(session, sides, &objects).await?;
+    Ok(Seen { facts, objects, beside })
 }
 
-fn steps(session: &Session, facts: &Facts, objects: &[serde_json::Value]) -> Vec<Step> {
+fn steps(session: &Session, seen: &Seen) -> Vec<Step> {
+    let Seen { facts, objects, beside } = seen;
     let channels = session.spec.replication().into_iter().flat_map(|link| {
         let name = &link.replication.channel;
         desired::carriers(link, facts).into_iter().map(move |member| Step {
@@ -96,13 +110,18 @@ fn steps(session: &Session, facts: &Facts, objects: &[serde_json::Value]) -> Vec
         target: format!("Lease/{}", lease::name(&session.spec.name)),
         action: Action::Delete,
     });
-    channels.chain(objects).chain(lease).collect()
+    channels.chain(beside.steps()).chain(objects).chain(lease).collect()
 }
 
 impl Planned {
     /// What would be taken away; empty where nothing of the link is left.
     pub fn plan(&self) -> &Plan {
         &self.plan
+    }
+
+    /// What stays as it is, and how it is undone.
+    pub fn left(&self) -> &[Problem] {
+        &self.left
     }
 
     /// The same with another end of its time: what a person takes to agree is not the command's.
@@ -149,10 +168,10 @@ async fn locked(
     lock: &Held,
     gone: &mut Vec<Change>,
 ) -> Result<Timestamp, Problem> {
-    let (facts, objects) = look(session, sides).await?;
+    let seen = look(session, sides).await?;
     let lockless =
         |plan: &Plan| plan.steps.iter().filter(|step| step.kind != StepKind::Lease).cloned().collect::<Vec<_>>();
-    let now = Plan { steps: steps(session, &facts, &objects) };
+    let now = Plan { steps: steps(session, &seen) };
     if lockless(&now) != lockless(agreed) {
         return Err(Problem::new(
             Code::NotApproved,
@@ -160,15 +179,18 @@ async fn locked(
         )
         .hint(Hint::run("look at the new plan", ["pxc-link", "teardown", "--source", &session.spec.name])));
     }
-    let step = Steps { session, sides, facts: &facts, lock };
+    let Seen { facts, objects, beside } = &seen;
+    let step = Steps { session, sides, facts, lock };
     if let Some(link) = session.spec.replication() {
-        for member in desired::carriers(link, &facts) {
+        for member in desired::carriers(link, facts) {
             step.may_go_on()?;
             step.end_channel(link, &member.pod.name, gone).await?;
         }
     }
+    step.may_go_on()?;
+    beside.take_away(session, sides, gone).await?;
     let cluster = sides.client()?;
-    for object in &objects {
+    for object in objects {
         step.may_go_on()?;
         let target = apply::title(object);
         let said = |there: &bool| if *there { "deleted" } else { "was gone" }.to_owned();

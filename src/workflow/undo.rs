@@ -1,11 +1,16 @@
 //! What a run has written so far, and taking back what must not be left behind when it fails before the channel.
 
 use super::{
+    beside,
     session::{Session, cleanup_deadline},
     sides::Sides,
 };
 use crate::{
-    domain::{check::Change, event::Event, problem::Problem},
+    domain::{
+        check::{Change, Side},
+        event::Event,
+        problem::Problem,
+    },
     error::Failure,
     k8s::apply,
 };
@@ -14,10 +19,19 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Done {
     changes: Vec<Change>,
-    /// Objects that did not exist before.
-    objects: Vec<(String, serde_json::Value)>,
-    /// Something was written that stays: a channel, or a change of something that existed.
+    /// What did not exist before, and how it is taken away.
+    made: Vec<(String, Made)>,
+    /// Something of the link was written that stays: a channel, or a change of something that existed.
     lasting: bool,
+}
+
+/// Something that a run made and can take away.
+#[derive(Debug)]
+enum Made {
+    /// An object in the cluster of a side.
+    Object(Side, serde_json::Value),
+    /// The stub in CoreDNS's configuration.
+    Stub,
 }
 
 impl Done {
@@ -32,9 +46,20 @@ impl Done {
     }
 
     /// An object was made.
-    pub(super) fn created(&mut self, target: &str, object: &serde_json::Value) {
+    pub(super) fn created(&mut self, side: Side, target: &str, object: &serde_json::Value) {
         self.changes.push(Change { target: target.to_owned(), verb: "created" });
-        self.objects.push((target.to_owned(), object.clone()));
+        self.made.push((target.to_owned(), Made::Object(side, object.clone())));
+    }
+
+    /// A stub was put into CoreDNS's configuration.
+    pub(super) fn created_stub(&mut self, target: &str) {
+        self.changes.push(Change { target: target.to_owned(), verb: "created" });
+        self.made.push((target.to_owned(), Made::Stub));
+    }
+
+    /// Something outside the link was changed, which stays whatever becomes of the link.
+    pub(super) fn changed_beside(&mut self, target: &str, verb: &'static str) {
+        self.changes.push(Change { target: target.to_owned(), verb });
     }
 
     /// A channel was made.
@@ -55,7 +80,7 @@ impl Done {
         self.lasting = true;
     }
 
-    /// Deletes the mesh objects that this run made, unless something that lasts was built on them; tells the failure which.
+    /// Takes away what this run made, unless something that lasts was built on it; tells the failure what was and what stands.
     ///
     /// A path that was never proven is worth nothing, and its objects would answer the name for whoever asks next.
     pub(super) async fn take_back(self, session: &Session, sides: &Sides, failure: &mut Failure) {
@@ -63,18 +88,26 @@ impl Done {
             failure.stands = self.changes;
             return;
         }
-        let Ok(cluster) = sides.client() else { return };
-        for (target, object) in self.objects.into_iter().rev() {
-            match apply::delete(cluster, &object, cleanup_deadline()).await {
+        let made = |change: &Change| self.made.iter().any(|(target, _)| *target == change.target);
+        failure.stands = self.changes.iter().filter(|change| !made(change)).cloned().collect();
+        for (target, made) in self.made.into_iter().rev() {
+            let taken = match made {
+                Made::Object(side, object) => match sides.cluster(side) {
+                    Ok(cluster) => apply::delete(cluster, &object, cleanup_deadline()).await.map_err(Problem::from),
+                    Err(problem) => Err(problem),
+                },
+                Made::Stub => beside::take_stub_out(session, sides, cleanup_deadline()).await,
+            };
+            match taken {
                 // It was tried and never came to be.
                 Ok(false) => {}
                 Ok(true) => {
                     session.events.tell(Event::TakenBack { what: target.clone() });
                     failure.taken_back.push(Change { target, verb: "taken back" });
                 }
-                Err(error) => {
+                Err(problem) => {
                     failure.stands.push(Change { target, verb: "created" });
-                    failure.problems.push(Problem::from(error));
+                    failure.problems.push(problem);
                 }
             }
         }

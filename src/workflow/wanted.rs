@@ -27,5 +27,7 @@ pub(super) fn wanted(spec: &LinkSpec, facts: &Facts) -> Result<Wanted, Problem> 
     let version = objects::version(served).unwrap_or("v1");
     let namespace = &spec.client.cluster.namespace;
     let parameters = objects::Parameters { spec, namespace, vip, entrances: &entrances, version };
-    Ok(Wanted { vip, objects: [objects::service_entry(&parameters), objects::destination_rule(&parameters)] })
+    let mut entry = objects::service_entry(&parameters);
+    objects::remember(&mut entry, &desired::records(spec, facts));
+    Ok(Wanted { vip, objects: [entry, objects::destination_rule(&parameters)] })
 }

@@ -135,6 +135,10 @@ codes! {
     IngressPolicy 350 Checks "a NetworkPolicy may keep connections out of the source" [];
     EgressPolicy 351 Checks "a NetworkPolicy may keep the members in" ["mesh:40"];
     AuthorizationUncertain 352 Checks "whether a policy lets the connection in cannot be told" [];
+    StubRefused 361 Checks "CoreDNS takes no stub for the mesh name" [];
+    RestartRefused 362 Checks "setup cannot make the members anew" [];
+    IdentityNeeded 363 Checks "an authorization on the source needs the client's identity" [];
+    LeftChanged 364 Checks "something outside the link stays changed" [];
 
     ServerUnreachable 401 Unreachable "the server cannot be reached" ["mesh:51", "repl:22"];
     AccessDenied 402 Unreachable "the server refuses the account" [];

@@ -1,6 +1,6 @@
 //! The virtual address that a link is to have: configured, kept or derived, clear of whatever else uses 240.0.0.0/4.
 
-use std::net::Ipv4Addr;
+use std::{collections::BTreeMap, net::Ipv4Addr};
 
 use ipnet::Ipv4Net;
 
@@ -71,6 +71,12 @@ pub(crate) fn cluster_ranges(facts: &Facts) -> &[UsedRange] {
 /// Whether a ServiceEntry is the one this tool made for the link.
 pub(crate) fn is_own(spec: &LinkSpec, entry: &NamedEntry) -> bool {
     entry.link.as_deref() == Some(spec.name.as_str()) && entry.namespace == spec.client.cluster.namespace
+}
+
+/// What the link's ServiceEntry remembers of what was made beside it.
+pub fn records(spec: &LinkSpec, facts: &Facts) -> BTreeMap<String, String> {
+    let entries = facts.client.mesh.got().into_iter().flat_map(|mesh| &mesh.entries);
+    entries.filter(|entry| is_own(spec, entry)).flat_map(|entry| entry.records.clone()).collect()
 }
 
 /// Whether an address, or a range in CIDR form, holds an IPv4 address.

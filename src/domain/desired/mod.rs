@@ -5,7 +5,7 @@ mod endpoints;
 mod member;
 mod way_in;
 
-pub use address::{VipOrigin, desired_vip};
+pub use address::{VipOrigin, desired_vip, records};
 pub(crate) use address::{cluster_ranges, contains, is_own};
 pub(crate) use endpoints::service_groups;
 pub use endpoints::{Entrance, Entrances, desired_endpoints, desired_entrances, written_entrances};

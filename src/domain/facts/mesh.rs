@@ -38,6 +38,9 @@ pub struct NamedEntry {
     /// `spec.endpoints`, if this tool made it.
     #[serde(default)]
     pub endpoints: Vec<EntryEndpoint>,
+    /// Annotations by which this tool remembers what it made beside the link's own objects.
+    #[serde(default)]
+    pub records: BTreeMap<String, String>,
 }
 
 /// An endpoint of a ServiceEntry.

@@ -27,6 +27,7 @@ checks! {
     ENDPOINTS_KNOWN "endpoints.known" Preflight "are there addresses at which the source can be entered?";
     VIP_FREE "mesh.vip_free" Preflight "is the virtual address unused by others?";
     HOST_FREE "mesh.host_free" Preflight "is the mesh name defined by nobody else?";
+    PEER_PLAIN "peer.plain" Preflight "do the source's sidecars take connections without mutual TLS?";
 
     HOST_NO_SERVICE "mesh.host_no_service" Preflight "is the mesh name no Service's name?";
     PORT_UNSHARED "mesh.port_unshared" Preflight "has nobody else the link's port on every address?";

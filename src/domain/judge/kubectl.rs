@@ -2,10 +2,12 @@
 
 use crate::domain::{
     check::Side,
-    facts::{Facts, MemberFacts, PodFacts},
+    facts::{Facts, MemberFacts},
     hint::{Hint, Remedy},
     spec::{ClusterRef, LinkSpec, SourceLocation},
 };
+
+pub(super) use crate::domain::owner::{Owner, owner};
 
 /// The annotation that carries a proxy's own configuration.
 const PROXY_CONFIG: &str = "proxy.istio.io/config";
@@ -77,42 +79,6 @@ impl Kubectl {
 pub(super) fn with(mut hint: Hint, commands: impl IntoIterator<Item = Remedy>) -> Hint {
     hint.commands.extend(commands);
     hint
-}
-
-/// What made a pod, as far as it decides where its template is changed.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Owner<'a> {
-    /// The Percona operator; its resource's name.
-    Operator(&'a str),
-    /// A workload with a pod template: kind in lower case, and name.
-    Workload(String, &'a str),
-    /// Made by hand, or by something unknown.
-    Nobody,
-}
-
-/// What made the pod.
-pub(super) fn owner(pod: &PodFacts) -> Owner<'_> {
-    let label = |key: &str| pod.labels.get(key).map(String::as_str);
-    if label("app.kubernetes.io/managed-by") == Some("percona-xtradb-cluster-operator")
-        && let Some(resource) = label("app.kubernetes.io/instance")
-    {
-        return Owner::Operator(resource);
-    }
-    match pod.owner.as_deref().and_then(|owner| owner.split_once('/')) {
-        Some(("PerconaXtraDBCluster", name)) => Owner::Operator(name),
-        Some((kind @ ("StatefulSet" | "Deployment" | "DaemonSet"), name)) => {
-            Owner::Workload(kind.to_ascii_lowercase(), name)
-        }
-        // A Deployment's pods belong to a ReplicaSet that is named after it and the template's hash.
-        Some(("ReplicaSet", name)) => {
-            let hash = label("pod-template-hash").map(|hash| format!("-{hash}"));
-            match hash.and_then(|hash| name.strip_suffix(&hash)) {
-                Some(deployment) => Owner::Workload("deployment".to_owned(), deployment),
-                None => Owner::Nobody,
-            }
-        }
-        _ => Owner::Nobody,
-    }
 }
 
 /// Makes a member's pods anew and waits for them; empty where only a person knows how.

@@ -11,6 +11,7 @@ pub mod ids;
 mod kubectl;
 mod mesh;
 mod path;
+pub mod peer;
 mod policy;
 mod prerequisites;
 mod selector;

@@ -131,6 +131,41 @@ pub(super) fn authorizations<'a>(
         .collect()
 }
 
+/// The rule of an AuthorizationPolicy that judges connections to a port by the peer's identity, if it has one. Identities come
+/// with mutual TLS: without it such an ALLOW lets nobody in, and such a DENY or CUSTOM no longer sees whom it is about.
+pub(super) fn identity_needed(policy: &ObjectFacts, port: u16) -> Option<String> {
+    const SOURCES: [&str; 6] =
+        ["principals", "notPrincipals", "namespaces", "notNamespaces", "serviceAccounts", "notServiceAccounts"];
+    const KEYS: [&str; 3] = ["source.principal", "source.namespace", "source.serviceAccount"];
+    let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
+    if policy.spec.get("action").and_then(Value::as_str) == Some("AUDIT") {
+        return None;
+    }
+    let port = Value::from(port.to_string());
+    let covers = |rule: &Value| {
+        let to = list(rule, "to");
+        to.is_empty()
+            || to.iter().any(|to| {
+                let operation = to.get("operation").unwrap_or(&Value::Null);
+                let (ports, not) = (list(operation, "ports"), list(operation, "notPorts"));
+                (ports.is_empty() || ports.contains(&port)) && !not.contains(&port)
+            })
+    };
+    list(&policy.spec, "rules").iter().enumerate().filter(|(_, rule)| covers(rule)).find_map(|(number, rule)| {
+        let sources = list(rule, "from");
+        let by_source = sources.iter().find_map(|from| {
+            let source = from.get("source")?;
+            SOURCES.iter().find_map(|key| source.get(*key).map(|value| format!("from.source.{key} {value}")))
+        });
+        let conditions = list(rule, "when");
+        let by_condition = conditions.iter().find_map(|when| {
+            let key = when.get("key").and_then(Value::as_str)?;
+            KEYS.contains(&key).then(|| format!("when.key {key}"))
+        });
+        by_source.or(by_condition).map(|by| format!("rule {}: {by}", number + 1))
+    })
+}
+
 /// One line about a policy: where it is, whom it selects and what it says.
 pub(super) fn describe(policy: &ObjectFacts) -> String {
     let selector = selector(policy);

@@ -91,7 +91,7 @@ pub(super) fn capture(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
     };
     asked.failed(Problem::new(code, what).seen(getent).seen(variable).hint(with(
         Hint::text(
-            "turn DNS capture on for the members, which makes the pods anew and so restarts what runs in them; a pod with its own `proxy.istio.io/config` needs `ISTIO_META_DNS_CAPTURE: \"true\"` added under `proxyMetadata` there; a CoreDNS stub that answers with the virtual address works too",
+            "turn DNS capture on for the members, which makes the pods anew and so restarts what runs in them; a pod with its own `proxy.istio.io/config` needs `ISTIO_META_DNS_CAPTURE: \"true\"` added under `proxyMetadata` there; `pxc-link setup --dns restart-members` does just that, and `--dns coredns-stub` lets the cluster's CoreDNS answer instead, which restarts nothing",
         ),
         kubectl.map_or_else(Vec::new, |kubectl| capture_dns(&kubectl, one)),
     )))

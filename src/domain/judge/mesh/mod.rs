@@ -18,7 +18,7 @@ mod visibility;
 pub use current::endpoints_current;
 pub(super) use sidecar::sidecar_verdict;
 
-use super::{ask, ids, member, members};
+use super::{ask, ids, member, members, peer};
 use crate::domain::{
     check::{Check, Outcome, Side, Subject},
     facts::Facts,
@@ -32,6 +32,7 @@ pub fn mesh_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     checks.extend(entrance::entrance(spec, facts));
     checks.extend(names::names(spec, facts));
     checks.extend(surroundings(spec, facts));
+    checks.extend(peer::taken_plain(spec, facts));
     for one in members(facts, spec.client_side()) {
         let sidecar = sidecar::sidecar(spec, facts, one);
         let subject = member(spec.client_side(), one);

@@ -6,6 +6,7 @@ use super::{
         blame::{self, Lost},
         kubectl::{Kubectl, Owner, owner, with},
         members, named,
+        peer::{self, Guard},
         policy::{self, MutualTls},
         servers,
     },
@@ -14,11 +15,10 @@ use super::{
 use crate::domain::{
     check::Side,
     code::Code,
-    desired,
-    facts::{MemberFacts, ObjectFacts, ProbeAnswer, ProbeEnd, ServiceFacts, Sidecar},
+    facts::{ObjectFacts, ProbeAnswer, ProbeEnd, ServiceFacts, Sidecar},
     hint::{Hint, Remedy},
     problem::{Fetched, Problem},
-    spec::{ReplicationLink, SourceLocation, Tls},
+    spec::{ReplicationLink, Tls},
 };
 
 fn with_evidence(road: &Road<'_>, answer: &ProbeAnswer, code: Code, message: String) -> Problem {
@@ -110,54 +110,12 @@ pub(super) fn unseen(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
         .hint(Hint::text("make Envoy's admin port readable (port-forward to the pod), then ask again"))
 }
 
-/// What a source pod's sidecar does with a connection in plain text.
-struct Guard<'a> {
-    member: &'a MemberFacts,
-    mode: MutualTls,
-    decided: Vec<&'a ObjectFacts>,
-}
-
-/// The sidecars of the source's pods that take the connection, and their modes.
-fn guards<'a>(road: &Road<'a>) -> Vec<Guard<'a>> {
-    let port = source_port(road);
-    let namespace = source_namespace(road);
-    let policies = road.facts.source.policies.as_ref().and_then(Fetched::got).map_or(&[][..], Vec::as_slice);
-    let excluded = |one: &MemberFacts| {
-        let ports = one.pod.annotations.get("traffic.sidecar.istio.io/excludeInboundPorts");
-        ports.is_some_and(|ports| ports.split(',').any(|item| item.trim() == port.to_string()))
-    };
-    members(road.facts, Side::Source)
-        .iter()
-        .filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. }) && !excluded(one))
-        .map(|member| {
-            let (mode, decided) = policy::mutual_tls(policies, namespace, &member.pod.labels, port);
-            Guard { member, mode, decided }
-        })
-        .collect()
-}
-
-/// The port that mysqld listens on in the source's pods. The Service's own number stands for it.
-fn source_port(road: &Road<'_>) -> u16 {
-    let ports = road.spec.ports();
-    let port = ports.iter().find(|port| port.number == road.seen.port);
-    port.zip(road.facts.source.service())
-        .and_then(|(port, service)| desired::service_port(road.spec, port, service))
-        .map_or(road.seen.port, |port| port.number)
-}
-
-fn source_namespace<'a>(road: &Road<'a>) -> &'a str {
-    match &road.spec.source {
-        SourceLocation::Kubernetes { cluster, .. } => &cluster.namespace,
-        SourceLocation::Endpoints(_) => "",
-    }
-}
-
 /// The connection was taken and then nothing came.
 pub(super) fn no_greeting(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     if let Some(own) = road.own_endpoint() {
         return itself(road, &own);
     }
-    let guards = guards(road);
+    let guards = peer::guards(road.spec, road.facts, road.seen.port);
     if let Some(guard) = guards.iter().find(|guard| guard.mode == MutualTls::Strict) {
         return hang(road, answer, guard);
     }
@@ -178,7 +136,7 @@ pub(super) fn no_greeting(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
             "sidecar of source {}: {} on port {}",
             guard.member.pod.name,
             guard.mode.name(),
-            source_port(road)
+            peer::source_port(road.spec, road.facts, road.seen.port)
         ));
     }
     problem.hint(with(
@@ -188,91 +146,9 @@ pub(super) fn no_greeting(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
 }
 
 fn hang(road: &Road<'_>, answer: &ProbeAnswer, guard: &Guard<'_>) -> Problem {
-    let port = source_port(road);
-    let pod = &guard.member.pod.name;
-    let (code, what) = match guard.mode {
-        MutualTls::Strict => (
-            Code::StrictHang,
-            format!(
-                "the sidecar of source pod `{pod}` takes mutual TLS only (STRICT) on port {port} and waits for a TLS hello that MySQL never sends"
-            ),
-        ),
-        _ => (
-            Code::PermissiveHang,
-            format!(
-                "the sidecar of source pod `{pod}` is PERMISSIVE on port {port} and waits for the client's first bytes, while MySQL's client waits for the server's greeting"
-            ),
-        ),
-    };
-    let mut problem = with_evidence(road, answer, code, what);
-    problem = problem.seen(format!(
-        "source {pod} has an istio-proxy container; effective mutual TLS on port {port}: {}",
-        guard.mode.name()
-    ));
-    if let Some(Fetched::Failed(unread)) = &road.facts.source.policies {
-        problem =
-            problem.seen(format!("PeerAuthentications were not read ({}), so the default is assumed", unread.message));
-    }
-    for policy in &guard.decided {
-        problem = problem.seen(policy::describe(policy));
-    }
-    let policies = road.facts.source.policies.as_ref().and_then(Fetched::got).map_or(&[][..], Vec::as_slice);
-    let namespace = source_namespace(road);
-    for policy in policy::authorizations(policies, namespace, &guard.member.pod.labels) {
-        problem = problem.seen(format!(
-            "{}; without mutual TLS a rule on principals no longer sees who connects",
-            policy::describe(policy)
-        ));
-    }
-    let Some(kubectl) = source(road) else { return problem };
-    let command = match policy::workload_policy(policies, namespace, &guard.member.pod.labels) {
-        // The oldest policy of a workload is the only one that counts: a second one would do nothing.
-        Some(existing) => {
-            let patch =
-                serde_json::json!({"spec": {"portLevelMtls": {port.to_string(): {"mode": "DISABLE"}}}}).to_string();
-            kubectl.line(&["patch", "peerauthentication", &existing.name, "--type", "merge", "-p", &patch])
-        }
-        None => kubectl.apply(&peer_authentication(road, &guard.member.pod.labels, port)),
-    };
-    problem.hint(with(
-        Hint::text(format!(
-            "take port {port} of the source's pods out of mutual TLS, for everybody in that mesh; MySQL's own TLS (`tls`) encrypts instead, and no pod is restarted"
-        )),
-        [command],
-    ))
-}
-
-/// The PeerAuthentication that lets plain connections to MySQL through, in YAML's flow style.
-fn peer_authentication(road: &Road<'_>, labels: &std::collections::BTreeMap<String, String>, port: u16) -> String {
-    let service = road.facts.source.service().map(|service| &service.selector);
-    // Labels that differ from pod to pod would leave the others out.
-    let per_pod = |key: &str| {
-        key.starts_with("statefulset.kubernetes.io/")
-            || key.starts_with("apps.kubernetes.io/")
-            || key.ends_with("-hash")
-    };
-    let selector = service.filter(|selector| !selector.is_empty()).unwrap_or(labels);
-    let selector: Vec<String> = selector
-        .iter()
-        .filter(|(key, _)| !per_pod(key))
-        .map(|(key, value)| format!("{key}: {}", yaml_text(value)))
-        .collect();
-    format!(
-        "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: pxc-link-{}, namespace: {}}}, spec: {{selector: {{matchLabels: {{{}}}}}, portLevelMtls: {{{port}: {{mode: DISABLE}}}}}}}}",
-        road.spec.name,
-        source_namespace(road),
-        selector.join(", "),
-    )
-}
-
-/// A label value in YAML: bare where it can only be read as text.
-fn yaml_text(value: &str) -> String {
-    let word = value.starts_with(|c: char| c.is_ascii_alphabetic())
-        && !matches!(
-            value.to_ascii_lowercase().as_str(),
-            "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n"
-        );
-    if word { value.to_owned() } else { format!("'{value}'") }
+    let mut problem = peer::waits(road.spec, road.facts, road.seen.port, guard);
+    problem.evidence.splice(0..0, road.evidence(answer));
+    problem
 }
 
 /// The connection was closed before or during the login, at once.
@@ -404,7 +280,7 @@ fn denying<'a>(road: &Road<'a>) -> Vec<&'a ObjectFacts> {
     let mut found: Vec<&ObjectFacts> = Vec::new();
     for one in members(road.facts, Side::Source).iter().filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. }))
     {
-        for policy in policy::authorizations(policies, source_namespace(road), &one.pod.labels) {
+        for policy in policy::authorizations(policies, peer::source_namespace(road.spec), &one.pod.labels) {
             if !found.iter().any(|known| std::ptr::eq(*known, policy)) {
                 found.push(policy);
             }
@@ -433,7 +309,7 @@ fn denied(road: &Road<'_>, answer: &ProbeAnswer, denying: &[&ObjectFacts]) -> Pr
     problem.hint(with(
         Hint::text(format!(
             "let an ALLOW rule cover port {} for connections without a mesh identity (by `ports`, and `ipBlocks` if need be), or take the pods out of the policy",
-            source_port(road)
+            peer::source_port(road.spec, road.facts, road.seen.port)
         )),
         commands,
     ))

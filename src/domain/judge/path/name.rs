@@ -104,7 +104,7 @@ impl Road<'_> {
             .seen(self.table_words())
             .hint(with(
                 Hint::text(
-                    "turn DNS capture on for the members, which makes the pods anew and so restarts MySQL in them; a pod with its own `proxy.istio.io/config` needs `ISTIO_META_DNS_CAPTURE: \"true\"` added under `proxyMetadata` there; a CoreDNS stub that answers with the virtual address works too",
+                    "turn DNS capture on for the members, which makes the pods anew and so restarts MySQL in them; a pod with its own `proxy.istio.io/config` needs `ISTIO_META_DNS_CAPTURE: \"true\"` added under `proxyMetadata` there; `pxc-link setup --dns restart-members` does just that, and `--dns coredns-stub` lets the cluster's CoreDNS answer instead, which restarts nothing",
                 ),
                 self.capture(),
             )),

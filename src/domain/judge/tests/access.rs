@@ -62,7 +62,7 @@ fn a_missing_permission_is_named_in_the_words_of_rbac() {
     );
     let roles = ["kubectl --context dr apply -f manifests/deploy/replica/"];
     assert_eq!(commands(&judged(denied.to_vec(), None)), roles);
-    assert_eq!(commands(&judged(vec![denied[0].clone(); 4], Some("pxc-link"))), roles);
+    assert_eq!(commands(&judged(vec![denied[0].clone(); 5], Some("pxc-link"))), roles);
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod endpoints;
 mod injection;
 mod mesh;
 mod path;
+mod peer;
 mod policies;
 mod servers;
 mod surroundings;

@@ -1,0 +1,276 @@
+//! What setup was asked for beside the link itself: read and judged before anything is written, and shown as steps of the plan.
+
+use std::{collections::BTreeMap, net::Ipv4Addr};
+
+use jiff::Timestamp;
+
+use super::{session::Session, setup::Options, sides::Sides};
+use crate::{
+    domain::{
+        check::{Check, Outcome, Side},
+        code::Code,
+        corefile::{self, Corefile, Stub},
+        facts::{ClusterFacts, DeniedRule, Facts, PodFacts},
+        hint::Hint,
+        judge::peer,
+        offered::{DnsWay, Offered, Offers, RestartPreview, StubPreview},
+        plan::FieldChange,
+        problem::{Fetched, Problem},
+        spec::SourceLocation,
+    },
+    k8s::{
+        Cluster, access, apply,
+        coredns::{self, CoreDns, Part},
+        observe::{PEER_RECORD, STUB_RECORD},
+        templates::{self, Annotation, Place},
+    },
+    mesh::{objects, proxy_config},
+};
+
+/// How a record begins that names a PeerAuthentication made for the link, which teardown takes away.
+pub(super) const CREATED: &str = "created";
+/// The same for one of somebody else, which teardown leaves as it is.
+pub(super) const CHANGED: &str = "changed";
+/// Makes the pods of a template anew where nothing else of it changes; kubectl's own annotation for that.
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+/// What was asked for and is to be done, with everything that doing it needs.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    /// As the plan shows it.
+    pub(super) offered: Offered,
+    /// The stub's place and the whole text that it is to have.
+    pub(super) stub: Option<(Part, String)>,
+    /// Templates to write.
+    pub(super) restarts: Vec<Restart>,
+    /// PeerAuthentications to apply at the source.
+    pub(super) policies: Vec<serde_json::Value>,
+    /// What the link's ServiceEntry is to remember, so that teardown knows of it.
+    pub(super) records: BTreeMap<String, String>,
+}
+
+/// An annotation that makes pods anew.
+#[derive(Debug)]
+pub(super) struct Restart {
+    /// As the plan calls it.
+    pub(super) title: String,
+    /// Where, and what is there now.
+    pub(super) annotation: Annotation,
+    /// The value; `None` for the moment at which it is written.
+    pub(super) value: Option<String>,
+}
+
+/// What was read for the offers that were taken, before it is known whether anything else stands in the way.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    coredns: Option<CoreDns>,
+    annotations: Vec<(Annotation, Vec<String>)>,
+}
+
+/// The members whose sidecars leave DNS to the cluster; all of these need another way for the name to resolve.
+fn without_capture(facts: &Facts) -> Vec<&PodFacts> {
+    let members = facts.client.members.got().into_iter().flatten().map(|member| &member.pod);
+    members.filter(|pod| pod.dns_capture != Some(true)).collect()
+}
+
+/// Reads what the offers need. Permissions that are missing join those of the side, so that they are judged with them.
+pub(super) async fn read(session: &Session, sides: &Sides, offers: Offers, facts: &mut Facts) -> Result<Read, Problem> {
+    let mut read = Read::default();
+    if offers.dns.is_some() && !without_capture(facts).is_empty() {
+        let cluster = sides.client()?;
+        let (denied, found) = match offers.dns {
+            Some(DnsWay::CorednsStub) => stub_needs(session, cluster).await?,
+            _ => restart_needs(session, cluster, facts).await?,
+        };
+        read = found;
+        deny(&mut facts.client.cluster, denied);
+    }
+    if offers.disable_source_mtls
+        && let SourceLocation::Kubernetes { cluster: reference, .. } = &session.spec.source
+    {
+        let cluster = sides.cluster(Side::Source)?;
+        let rules = access::to_disable_mtls(&reference.namespace);
+        let denied = access::missing(cluster, rules, session.deadline).await?;
+        if let Some(seen) = &mut facts.source.cluster {
+            deny(seen, denied);
+        }
+    }
+    Ok(read)
+}
+
+fn deny(cluster: &mut Fetched<ClusterFacts>, denied: Vec<DeniedRule>) {
+    if let Fetched::Got(cluster) = cluster {
+        cluster.denied.extend(denied);
+        cluster.denied.sort();
+        cluster.denied.dedup();
+    }
+}
+
+async fn stub_needs(session: &Session, cluster: &Cluster) -> Result<(Vec<DeniedRule>, Read), Problem> {
+    let (link, deadline) = (&session.spec.name, session.deadline);
+    let mut denied = access::missing(cluster, access::to_find_coredns(), deadline).await?;
+    if !denied.is_empty() {
+        denied.push(access::of_kube_system("patch", "", "configmaps", Some("coredns")));
+        return Ok((denied, Read::default()));
+    }
+    let found = coredns::find(cluster, link, deadline).await?;
+    let denied = access::missing(cluster, found.rules(), deadline).await?;
+    Ok((denied, Read { coredns: Some(found), ..Read::default() }))
+}
+
+async fn restart_needs(
+    session: &Session,
+    cluster: &Cluster,
+    facts: &Facts,
+) -> Result<(Vec<DeniedRule>, Read), Problem> {
+    let mut places: BTreeMap<Place, Vec<String>> = BTreeMap::new();
+    for pod in without_capture(facts) {
+        let place = Place::of(pod).ok_or_else(|| {
+            not_restarted(session, format!("nothing known made pod `{}`, so nobody would make it anew", pod.name))
+                .seen(format!("owner: {}", pod.owner.as_deref().unwrap_or("none")))
+        })?;
+        places.entry(place).or_default().push(pod.name.clone());
+    }
+    let rules: Vec<DeniedRule> = places.keys().flat_map(|place| place.rules(cluster)).collect();
+    let denied = access::missing(cluster, rules, session.deadline).await?;
+    let mut read = Read::default();
+    if denied.is_empty() {
+        for (place, pods) in places {
+            let annotation = templates::read(cluster, place, proxy_config::KEY, session.deadline).await?;
+            read.annotations.push((annotation, pods));
+        }
+    }
+    Ok((denied, read))
+}
+
+fn not_restarted(session: &Session, message: String) -> Problem {
+    Problem::new(Code::RestartRefused, message).hint(Hint::run(
+        "turn DNS capture on by hand where the pods come from, or let CoreDNS answer the name, which restarts nothing",
+        ["pxc-link", "setup", "--source", &session.spec.name, "--dns", "coredns-stub"],
+    ))
+}
+
+/// The checks without those that the offers are there to mend.
+pub(super) fn unmended(checks: Vec<Check>, offers: Offers) -> Vec<Check> {
+    let mends = |code: Code| match code {
+        Code::NameUnresolved | Code::NameElsewhere | Code::CaptureOutdated => offers.dns.is_some(),
+        Code::PermissiveHang | Code::StrictHang => offers.disable_source_mtls,
+        _ => false,
+    };
+    let failed = |check: &Check| match &check.outcome {
+        Outcome::Failed(problem) => mends(problem.code),
+        _ => false,
+    };
+    checks.into_iter().filter(|check| !failed(check)).collect()
+}
+
+impl Read {
+    /// What is to be done, tried out at the API servers without being written.
+    pub(super) async fn settle(
+        self,
+        session: &Session,
+        sides: &Sides,
+        options: Options,
+        facts: &Facts,
+        vip: Ipv4Addr,
+    ) -> Result<Taken, Problem> {
+        let mut taken = Taken::default();
+        if let Some(found) = self.coredns {
+            stub(session, sides.client()?, found, vip, &mut taken).await?;
+        }
+        for (annotation, pods) in self.annotations {
+            restart(session, sides.client()?, annotation, pods, &mut taken).await?;
+        }
+        if options.offers.disable_source_mtls
+            && let SourceLocation::Kubernetes { cluster: reference, .. } = &session.spec.source
+        {
+            let cluster = sides.cluster(Side::Source)?;
+            let mut noted = Vec::new();
+            for exemption in peer::exemptions(&session.spec, facts)? {
+                let object = objects::peer_authentication(&session.spec, &reference.namespace, &exemption);
+                let preview = apply::preview(cluster, &object, options.force_conflicts, session.deadline).await?;
+                let verb = if exemption.existing.is_some() { CHANGED } else { CREATED };
+                noted.push(format!("{verb} {}", apply::place(&object)));
+                taken.offered.policies.push(preview);
+                taken.policies.push(object);
+            }
+            if !noted.is_empty() {
+                taken.records.insert(PEER_RECORD.to_owned(), noted.join(", "));
+            }
+        }
+        Ok(taken)
+    }
+}
+
+async fn stub(
+    session: &Session,
+    cluster: &Cluster,
+    found: CoreDns,
+    vip: Ipv4Addr,
+    taken: &mut Taken,
+) -> Result<(), Problem> {
+    let (link, host) = (session.spec.name.as_str(), session.spec.host.as_str());
+    let home = found.home().clone();
+    let unreadable = |why: String| coredns::unreadable(link, &home, &why);
+    let before = home.text.clone().unwrap_or_default();
+    let wanted = Stub { link, host, vip, port: found.read.port };
+    let without = corefile::without_stub(&before, link).map_err(unreadable)?;
+    let after = corefile::with_stub(&before, &wanted).map_err(unreadable)?;
+    let mut others = vec![without];
+    others.extend(home.others.iter().filter(|_| found.imported.is_some()).cloned());
+    if found.imported.is_some() {
+        others.extend(found.corefile.text.clone());
+    }
+    for text in &others {
+        if Corefile::read(text).map_err(unreadable)?.serves(host) {
+            let message = format!("CoreDNS has a server block for `{host}` that is not this link's");
+            return Err(coredns::refused(link, message).seen(format!("in ConfigMap {}", home.title())));
+        }
+    }
+    if after != before {
+        coredns::write(cluster, link, &home, Some(&after), true, session.deadline).await?;
+    }
+    taken.records.insert(STUB_RECORD.to_owned(), home.title());
+    taken.offered.stub = Some(StubPreview {
+        place: home.title(),
+        before: corefile::stub_of(&before, link).map_err(unreadable)?.unwrap_or_default().to_owned(),
+        after: wanted.block(),
+        restart: (!found.read.reloads).then(|| found.deployment.clone()),
+    });
+    taken.stub = Some((home, after));
+    Ok(())
+}
+
+async fn restart(
+    session: &Session,
+    cluster: &Cluster,
+    annotation: Annotation,
+    pods: Vec<String>,
+    taken: &mut Taken,
+) -> Result<(), Problem> {
+    let title = annotation.place.title();
+    if let Some(why) = &annotation.stays {
+        return Err(not_restarted(session, format!("a changed template of {title} does not reach its pods")).seen(why));
+    }
+    let value = proxy_config::capturing_dns(annotation.value.as_deref()).map_err(|why| {
+        not_restarted(session, format!("annotation `{}` of {title} cannot be added to", proxy_config::KEY)).seen(why)
+    })?;
+    let same = annotation.value.as_deref().is_some_and(|now| proxy_config::says_the_same(now, &value));
+    let (annotation, value) = if same {
+        // The template says it already, and the pods are older than that.
+        (annotation.other(RESTARTED_AT), None)
+    } else {
+        (annotation, Some(value))
+    };
+    let written = value.clone().unwrap_or_else(|| Timestamp::now().to_string());
+    templates::write(cluster, &annotation, &written, true, session.deadline).await?;
+    let field = FieldChange {
+        field: annotation.key.clone(),
+        before: annotation.value.clone().unwrap_or_default(),
+        after: value.clone().unwrap_or_else(|| "now".to_owned()),
+    };
+    let preview = RestartPreview { target: title, annotation: field, pods };
+    taken.restarts.push(Restart { title: preview.title(), annotation, value });
+    taken.offered.restarts.push(preview);
+    Ok(())
+}
