@@ -11,6 +11,8 @@ mod rights;
 mod secrets;
 mod stage;
 mod tool;
+mod trouble;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -28,12 +30,14 @@ fn main() -> ExitCode {
     let mut add = |name: String, body: Box<dyn FnOnce(&stage::Stage) -> stage::Checked + Send>| {
         trials.push(Trial::test(name.clone(), move || stage::run(&name, body)).with_ignored_flag(off));
     };
-    let listed: [(&str, &[(&str, Body)]); 6] = [
+    let listed: [(&str, &[(&str, Body)]); 8] = [
         ("refusals", refusals::TRIALS),
         ("rights", rights::TRIALS),
         ("link", link::TRIALS),
+        ("verify", verify::TRIALS),
         ("secrets", secrets::TRIALS),
         ("endpoints", endpoints::TRIALS),
+        ("trouble", trouble::TRIALS),
         ("link", link::LAST),
     ];
     for (group, list) in &listed[..2] {

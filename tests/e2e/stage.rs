@@ -94,6 +94,13 @@ pub(crate) struct Untouched {
     writes: BTreeSet<String>,
 }
 
+impl Untouched {
+    /// The mesh objects and the lock, by name.
+    pub(crate) fn objects(&self) -> &str {
+        &self.objects
+    }
+}
+
 impl Stage {
     /// The tool in the stage's folder with the world's environment.
     pub(crate) fn tool(&self) -> Tool {
