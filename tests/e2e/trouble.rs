@@ -75,7 +75,7 @@ fn api_goes(stage: &Stage) -> Checked {
 fn api_answers(stage: &Stage) -> Checked {
     let begun = Instant::now();
     while stage.kubectl(&["--context", "dr", "get", "--raw", "/readyz"]).is_err() {
-        if begun.elapsed() > Duration::from_secs(60) {
+        if begun.elapsed() > Duration::from_mins(1) {
             return Err("the API server did not come back".into());
         }
         thread::sleep(Duration::from_millis(300));
