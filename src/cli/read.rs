@@ -13,8 +13,10 @@ use super::{
 };
 use crate::{
     domain::{
-        code::Exit,
+        code::{Code, Exit},
         gtid::GtidSet,
+        hint::Hint,
+        problem::Problem,
         spec::LinkSpec,
         status::{Lag, LinkState, LinkStatus, Sample},
     },
@@ -78,7 +80,7 @@ pub(super) async fn status(context: &Context, args: StatusArgs) -> Ended {
 
 fn verdict_of(state: LinkState) -> Verdict {
     match state {
-        LinkState::Replicating | LinkState::CatchingUp => Verdict::Good,
+        LinkState::Replicating | LinkState::CatchingUp | LinkState::Linked => Verdict::Good,
         LinkState::Connecting
         | LinkState::Silent
         | LinkState::Stopped
@@ -92,6 +94,9 @@ fn verdict_of(state: LinkState) -> Verdict {
 pub(super) async fn monitor(context: &Context, args: MonitorArgs) -> Ended {
     let config = context.config()?;
     let spec = config.link(args.link.source.as_deref())?;
+    if spec.replication().is_none() {
+        return Err(nothing_to_watch(spec).into());
+    }
     let output = Output { printer: context.printer.clone(), format: args.output };
     let events = context.events();
     // Without a --timeout it goes on until it is told to stop.
@@ -139,6 +144,16 @@ pub(super) async fn monitor(context: &Context, args: MonitorArgs) -> Ended {
     let plural = if samples == 1 { "" } else { "s" };
     context.printer.note(&format!("{samples} sample{plural}, worst lag {worst}"));
     Ok(if samples == 0 && args.count.is_some() { exit(Exit::TimedOut) } else { ExitCode::SUCCESS })
+}
+
+fn nothing_to_watch(spec: &LinkSpec) -> Problem {
+    let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
+    Problem::new(
+        Code::NoReplication,
+        format!("link `{}` carries no replication, and monitor watches nothing else", spec.name),
+    )
+    .seen(format!("it serves {}:{}", spec.host, ports.join(",")))
+    .hint(Hint::run("ask the service through its name", ["pxc-link", "verify", "--source", &spec.name]))
 }
 
 /// What the member with the channel has executed.

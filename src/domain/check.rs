@@ -51,6 +51,8 @@ pub enum Subject {
     Object(Side, String),
     /// A member's pod, or the server in it.
     Member(Side, String),
+    /// A port of the mesh name, as a pod sees it.
+    Port(Side, String, u16),
 }
 
 impl fmt::Display for Subject {
@@ -59,6 +61,7 @@ impl fmt::Display for Subject {
             Self::Link => f.write_str("link"),
             Self::Cluster(side) => write!(f, "{side} cluster"),
             Self::Object(side, name) | Self::Member(side, name) => write!(f, "{side} {name}"),
+            Self::Port(side, name, port) => write!(f, "{side} {name}:{port}"),
         }
     }
 }

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 use super::{
     channel::desired_channel,
     facts::{
-        AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClientSurroundings, ClusterFacts, EntryEndpoint,
-        EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MeshConfigFacts, MeshFacts, NamedEntry, NamedPort,
-        NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServiceFacts,
+        AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClientSurroundings, ClusterFacts, DirectFacts,
+        EntryEndpoint, EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MeshConfigFacts, MeshFacts, NamedEntry,
+        NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServiceFacts,
         ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings, ThreadState, UsedRange,
     },
     gtid::GtidSet,
@@ -195,7 +195,25 @@ pub(crate) fn channel() -> ChannelFacts {
 }
 
 pub(crate) fn host(address: &str, total: u64, failed: u64) -> EnvoyHost {
-    EnvoyHost { endpoint: endpoint(address), cx_total: total, cx_connect_fail: failed, cx_active: 0, ejected: false }
+    EnvoyHost {
+        endpoint: endpoint(address),
+        cx_total: total,
+        cx_connect_fail: failed,
+        cx_active: 0,
+        rq_total: total.saturating_sub(failed),
+        ejected: false,
+    }
+}
+
+/// What a source member's server answers straight.
+fn straight(address: &str, uuid: &str) -> DirectFacts {
+    let end = ProbeEnd::Answered {
+        server_uuid: uuid.to_owned(),
+        hostname: "pxc".to_owned(),
+        seen_as: "repl@198.18.0.11".to_owned(),
+    };
+    let answer = ProbeAnswer { by: "mysql client 9.7.0 in container pxc, TLS VERIFY_CA".to_owned(), took_ms: 130, end };
+    DirectFacts { endpoint: endpoint(address), answer: Fetched::Got(answer), moved: None }
 }
 
 /// The path from a member, proven.
@@ -209,6 +227,7 @@ pub(crate) fn path(member: &str) -> PathFacts {
             listener_cluster: Some("outbound|3306||pxc-source.production.global".to_owned()),
             listener_error: None,
             hosts: Some(vec![host("198.18.0.11:31306", 4, 0), host("198.18.0.21:31306", 2, 0)]),
+            catch_all: Some("PassthroughCluster".to_owned()),
         }),
         after: Fetched::Got(vec![host("198.18.0.11:31306", 5, 0), host("198.18.0.21:31306", 2, 0)]),
         probe: Fetched::Got(ProbeAnswer {
@@ -220,7 +239,11 @@ pub(crate) fn path(member: &str) -> PathFacts {
                 seen_as: "repl@198.18.0.11".to_owned(),
             },
         }),
-        direct: None,
+        direct: ["198.18.0.11:31306", "198.18.0.21:31306"]
+            .iter()
+            .zip(SOURCE)
+            .map(|(at, uuid)| straight(at, uuid))
+            .collect(),
     }
 }
 

@@ -23,7 +23,9 @@ pub enum LinkState {
     Stopped,
     /// A thread is off with an error, or the receiver is attached to an unknown server.
     Broken,
-    /// No member has the channel.
+    /// The mesh objects of a link without replication are there; whether the service answers `verify` proves.
+    Linked,
+    /// No member has the channel; of a link without replication: its mesh objects are not there.
     NotConfigured,
     /// The member did not answer.
     Unknown,
@@ -38,6 +40,7 @@ impl fmt::Display for LinkState {
             Self::Silent => "silent",
             Self::Stopped => "stopped",
             Self::Broken => "broken",
+            Self::Linked => "linked",
             Self::NotConfigured => "not configured",
             Self::Unknown => "unknown",
         })
@@ -103,6 +106,8 @@ pub struct LinkStatus {
     pub link: String,
     /// The member with the channel; none where no member has it.
     pub member: Option<String>,
+    /// What a link without replication gives its clients: the mesh name and its ports, `hello.cluster-a.global:8080,9000`.
+    pub name: Option<String>,
     /// The state in one word.
     pub state: LinkState,
     /// How far behind in time.

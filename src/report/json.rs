@@ -199,7 +199,10 @@ pub struct StatusDto {
     /// The member with the channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member: Option<String>,
-    /// `replicating`, `catching_up`, `connecting`, `stopped`, `broken`, `not_configured` or `unknown`.
+    /// The mesh name and its ports, of a link without replication.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// `replicating`, `catching_up`, `connecting`, `stopped`, `broken`, `linked`, `not_configured` or `unknown`.
     pub state: LinkState,
     /// Seconds; absent where it cannot be told.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -317,6 +320,7 @@ impl From<&Subject> for SubjectDto {
             Subject::Cluster(side) => ("cluster", Some(*side), None),
             Subject::Object(side, name) => ("object", Some(*side), Some(name.clone())),
             Subject::Member(side, name) => ("member", Some(*side), Some(name.clone())),
+            Subject::Port(side, name, port) => ("port", Some(*side), Some(format!("{name}:{port}"))),
         };
         Self { kind, side, name }
     }
@@ -425,6 +429,7 @@ impl From<&LinkStatus> for StatusDto {
         Self {
             link: status.link.clone(),
             member: status.member.clone(),
+            name: status.name.clone(),
             state: status.state,
             lag_seconds: match status.lag {
                 Lag::Exactly { seconds } | Lag::AtLeast { seconds } => Some(seconds),

@@ -271,6 +271,7 @@ fn statuses() -> [LinkStatus; 3] {
     let good = LinkStatus {
         link: "production".into(),
         member: Some("pxc-0".into()),
+        name: None,
         state: LinkState::Replicating,
         lag: Lag::Exactly { seconds: 0.0 },
         missing: Some(0),
@@ -295,6 +296,7 @@ fn statuses() -> [LinkStatus; 3] {
     let unreachable = LinkStatus {
         link: "hello".into(),
         member: None,
+        name: None,
         state: LinkState::Unknown,
         lag: Lag::Unknown,
         missing: None,

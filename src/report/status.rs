@@ -15,12 +15,13 @@ pub fn table(statuses: &[LinkStatus], theme: Theme) -> String {
     table.set_header(["LINK", "TARGET", "STATE", "LAG", "BEHIND", "RECEIVER", "APPLIER", "SOURCE"]);
     for status in statuses {
         let or_dash = |text: &Option<String>| text.as_deref().map_or_else(|| "-".to_owned(), printable);
+        let of_replication = |text: String| if status.name.is_some() { "-".to_owned() } else { text };
         table.add_row([
             printable(&status.link),
-            or_dash(&status.member),
+            or_dash(if status.name.is_some() { &status.name } else { &status.member }),
             status.state.to_string(),
-            status.lag.to_string(),
-            behind(status.missing),
+            of_replication(status.lag.to_string()),
+            of_replication(behind(status.missing)),
             or_dash(&status.receiver),
             or_dash(&status.applier),
             or_dash(if status.source_member.is_some() { &status.source_member } else { &status.source_uuid }),
@@ -55,7 +56,7 @@ pub fn sample(sample: &Sample, theme: Theme) -> String {
         LinkState::Unknown => (Sign::Unknown, Tone::Caution),
         LinkState::Stopped | LinkState::Connecting | LinkState::CatchingUp => (Sign::Warn, Tone::Caution),
         LinkState::Replicating if sample.note.is_some() => (Sign::Warn, Tone::Caution),
-        LinkState::Replicating => (Sign::Ok, Tone::Good),
+        LinkState::Replicating | LinkState::Linked => (Sign::Ok, Tone::Good),
     };
     let state = theme.paint(tone, format!("{} {:<14}", theme.sign(sign), status.state));
     let applied = sample.applied_per_second.map_or_else(|| "?".to_owned(), |rate| format!("{rate:.0}"));

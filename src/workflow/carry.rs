@@ -45,15 +45,14 @@ impl Run<'_> {
         self.apply_objects(&plan, &objects, done).await?;
         self.put_stub(&plan, &taken, &facts, vip.into(), done).await?;
         self.prove_path(&mut facts, vip, done).await?;
-        let (facts, status) = match (session.spec.replication(), carrier) {
-            (Some(link), Some(member)) => {
-                self.replicate(link, &member, &facts, &plan, done).await?;
-                let until = self.options.until_caught_up;
-                let (facts, status) = watch::settled(session, link, self.sides, facts, until).await?;
-                (facts, Some(status))
-            }
+        let (facts, status) = if let (Some(link), Some(member)) = (session.spec.replication(), carrier) {
+            self.replicate(link, &member, &facts, &plan, done).await?;
+            let until = self.options.until_caught_up;
+            let (facts, status) = watch::settled(session, link, self.sides, facts, until).await?;
+            (facts, Some(status))
+        } else {
             // Judged is what is there now: the mesh objects too.
-            _ => (gather::again(session, self.sides, &facts).await, None),
+            (gather::again(session, self.sides, &facts).await, None)
         };
         let checks = judge::judge(&session.spec, &facts);
         refuse(&checks)?;
@@ -126,11 +125,7 @@ impl Run<'_> {
         let proof = async {
             let paths = prove::paths(self.session, self.sides, facts, vip, patience).await;
             let walked = Facts { paths, ..facts.clone() };
-            let of_member = |member: &String| {
-                let ports = spec.ports().into_iter();
-                ports.flat_map(|port| judge::path(spec, &walked, member, port.number)).collect::<Vec<_>>()
-            };
-            let checks: Vec<Check> = members.iter().flat_map(of_member).collect();
+            let checks = judge::paths(spec, &walked, members.iter().map(String::as_str));
             match judge::blocking(&checks).and_then(Check::problem) {
                 Some(problem) => Err(problem.clone()),
                 None => Ok(walked),
@@ -219,6 +214,9 @@ fn may_drop_relay_logs(facts: &Facts, name: &str, member: &str) -> Result<(), Pr
 fn answered_by(walked: &Facts) -> String {
     let answers = walked.paths.iter().filter_map(|path| match &path.probe.got()?.end {
         ProbeEnd::Answered { hostname, server_uuid, .. } => Some(format!("{hostname} ({server_uuid})")),
+        ProbeEnd::Http { status, .. } => Some(format!("HTTP {status}")),
+        ProbeEnd::Spoke { first } => Some(first.clone()),
+        ProbeEnd::Open => Some("a connection that stands".to_owned()),
         _ => None,
     });
     format!("answered by {}", answers.collect::<Vec<_>>().join(", "))

@@ -1,4 +1,4 @@
-//! Proving the path: from every replica member, through the name, with an authenticated query.
+//! Proving the path: from every pod of the client to every port, through the name, with an answer of the service behind it.
 
 use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
 
@@ -10,13 +10,13 @@ use crate::{
         desired,
         facts::{EnvoyHost, Facts, PathFacts, PodFacts, Sidecar},
         problem::{Fetched, Problem},
-        spec::Endpoint,
+        spec::{Endpoint, PortSpec, Protocol, ReplicationSpec},
     },
     k8s::Cluster,
     mesh::{
-        envoy,
-        path::{PathParameters, gather_path},
-        probe::Login,
+        envoy::{self, Target},
+        path::{PathParameters, Question, gather_path},
+        probe::mysql::Login,
     },
     wait::{Look, poll_until},
 };
@@ -27,10 +27,10 @@ pub(super) const AFTER_A_CHANGE: Duration = Duration::from_secs(20);
 pub(super) const UNCHANGED: Duration = Duration::from_secs(5);
 /// Between two looks at a sidecar.
 const EVERY: Duration = Duration::from_millis(300);
-/// One path with its probe and, where that fails, the direct one.
+/// One path with its probes.
 const PROBE: Duration = Duration::from_secs(30);
 
-/// Walks the path from every member that has a pod, side by side. Never fails: what went wrong is in the facts.
+/// Walks the path from every member that has a pod to every port, side by side. Never fails: what went wrong is in the facts.
 pub(super) async fn paths(
     session: &Session,
     sides: &Sides,
@@ -38,36 +38,37 @@ pub(super) async fn paths(
     vip: Ipv4Addr,
     patience: Duration,
 ) -> Vec<PathFacts> {
-    let (Some(members), Ok(cluster), Some(link)) =
-        (facts.client.members.got(), sides.client(), session.spec.replication())
-    else {
-        return Vec::new();
-    };
-    let password = sides.replication_password();
-    let endpoints = desired::desired_endpoints(&session.spec, facts, link.replication.port).unwrap_or_default();
-    let endpoints = endpoints.as_slice();
-    let one = |pod: &PodFacts| {
-        let pod = pod.clone();
-        let password = password.clone();
+    let (Some(members), Ok(cluster)) = (facts.client.members.got(), sides.client()) else { return Vec::new() };
+    let ports = session.spec.ports();
+    let one = |pod: PodFacts, port: &PortSpec| {
+        let endpoints = desired::desired_endpoints(&session.spec, facts, port.number).unwrap_or_default();
+        let target = Target { host: &session.spec.host, vip, port: port.number, protocol: port.protocol };
         async move {
-            let password = match password {
-                Ok(password) => password,
-                Err(problem) => return unasked(&pod, link.replication.port, &problem),
+            let question = match question(session, sides, target.protocol) {
+                Ok(question) => question,
+                Err(problem) => return unasked(&pod, target.port, &problem),
             };
-            let parameters = PathParameters {
-                host: &session.spec.host,
-                vip,
-                port: link.replication.port,
-                endpoints,
-                login: Login { user: &link.replication.account.user, password },
-                tls: &link.replication.tls,
-            };
+            let parameters = PathParameters { target, endpoints: &endpoints, question };
             settle(session, cluster, &pod, &parameters, patience).await;
             let container = &session.spec.client.container;
             gather_path(cluster, &pod, container, &parameters, session.deadline.at_most(PROBE)).await
         }
     };
-    join_all(members.iter().map(|member| one(&member.pod))).await
+    let all = members.iter().flat_map(|member| ports.iter().map(|port| one(member.pod.clone(), port)));
+    join_all(all).await
+}
+
+/// How a port is asked for an answer.
+fn question<'a>(session: &'a Session, sides: &'a Sides, protocol: Protocol) -> Result<Question<'a>, Problem> {
+    match (session.spec.replication(), protocol) {
+        (Some(link), _) => {
+            let ReplicationSpec { account, tls, .. } = link.replication;
+            let login = Login { user: &account.user, password: sides.replication_password()? };
+            Ok(Question::Query { login, tls })
+        }
+        (None, Protocol::Http) => Ok(Question::Request),
+        (None, Protocol::Tcp) => Ok(Question::Connection),
+    }
 }
 
 /// Waits until the member's sidecar has taken the link in, as far as it ever will; the judges say what is missing.
@@ -81,14 +82,12 @@ async fn settle(
     if pod.sidecar == Sidecar::Absent {
         return;
     }
-    let what = format!("the sidecar of {} to know {}", pod.name, parameters.host);
+    let target = parameters.target;
+    let what = format!("the sidecar of {} to know {}:{}", pod.name, target.host, target.port);
     let look = || async {
-        let envoy =
-            envoy::facts(cluster, &pod.name, parameters.vip, parameters.port, parameters.host, session.deadline)
-                .await
-                .map_err(Problem::from)?;
+        let envoy = envoy::facts(cluster, &pod.name, target, session.deadline).await.map_err(Problem::from)?;
         let seen = match (&envoy.listener_cluster, &envoy.hosts) {
-            (None, _) => format!("no listener {}:{}", parameters.vip, parameters.port),
+            (None, _) => format!("no listener {}:{}", target.vip, target.port),
             (_, None) => "no cluster for the name".to_owned(),
             (_, Some(hosts)) if hosts.is_empty() => "no endpoints".to_owned(),
             (_, Some(hosts)) if !same(hosts, parameters.endpoints) => {
@@ -96,7 +95,7 @@ async fn settle(
                 format!("endpoints {} of before", shown.join(", "))
             }
             _ if pod.dns_capture == Some(true) => {
-                let names = envoy::name_table(cluster, &pod.name, parameters.host, session.deadline)
+                let names = envoy::name_table(cluster, &pod.name, target.host, session.deadline)
                     .await
                     .map_err(Problem::from)?;
                 match names {
@@ -128,6 +127,6 @@ fn unasked(pod: &PodFacts, port: u16, problem: &Problem) -> PathFacts {
         envoy: Fetched::Failed(problem.clone()),
         after: Fetched::Failed(problem.clone()),
         probe: Fetched::Failed(problem.clone()),
-        direct: None,
+        direct: Vec::new(),
     }
 }

@@ -20,7 +20,7 @@ use crate::{
         gtid::GtidSet,
         hint::Hint,
         lag::{self, Mark},
-        problem::Problem,
+        problem::{Fetched, Problem},
         spec::ReplicationLink,
         status::{Lag, LinkState, LinkStatus, StatusError},
     },
@@ -189,14 +189,14 @@ fn carrier<'a>(
 }
 
 fn statuses(session: &Session, facts: &Facts, marks: &[Mark]) -> Vec<LinkStatus> {
-    let Some(link) = session.spec.replication() else { return vec![unknown(session, None, LinkState::Unknown)] };
+    let Some(link) = session.spec.replication() else { return vec![of_service(session, facts)] };
     let carriers = desired::carriers(link, facts);
     if !carriers.is_empty() {
         return carriers.into_iter().map(|member| of_member(session, link, facts, member, marks)).collect();
     }
     let unread = match &facts.client.members {
-        crate::domain::problem::Fetched::Failed(problem) => Some((None, problem)),
-        crate::domain::problem::Fetched::Got(members) => {
+        Fetched::Failed(problem) => Some((None, problem)),
+        Fetched::Got(members) => {
             members.iter().find_map(|member| Some((Some(member.pod.name.clone()), member.unread()?)))
         }
     };
@@ -213,6 +213,7 @@ fn unknown(session: &Session, member: Option<String>, state: LinkState) -> LinkS
     LinkStatus {
         link: session.spec.name.clone(),
         member,
+        name: None,
         state,
         lag: Lag::Unknown,
         missing: None,
@@ -222,6 +223,23 @@ fn unknown(session: &Session, member: Option<String>, state: LinkState) -> LinkS
         source_member: None,
         error: None,
     }
+}
+
+/// A link without replication is its mesh objects.
+fn of_service(session: &Session, facts: &Facts) -> LinkStatus {
+    let spec = &session.spec;
+    let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
+    let (state, error) = match &facts.client.mesh {
+        Fetched::Failed(problem) => (
+            LinkState::Unknown,
+            Some(StatusError { code: Some(problem.code), errno: 0, text: problem.message.clone() }),
+        ),
+        Fetched::Got(mesh) if mesh.entries.iter().any(|entry| desired::is_own(spec, entry)) => {
+            (LinkState::Linked, None)
+        }
+        Fetched::Got(_) => (LinkState::NotConfigured, None),
+    };
+    LinkStatus { name: Some(format!("{}:{}", spec.host, ports.join(","))), error, ..unknown(session, None, state) }
 }
 
 fn of_member(

@@ -9,6 +9,7 @@ mod link;
 mod refusals;
 mod rights;
 mod secrets;
+mod services;
 mod stage;
 mod tool;
 mod trouble;
@@ -30,9 +31,10 @@ fn main() -> ExitCode {
     let mut add = |name: String, body: Box<dyn FnOnce(&stage::Stage) -> stage::Checked + Send>| {
         trials.push(Trial::test(name.clone(), move || stage::run(&name, body)).with_ignored_flag(off));
     };
-    let listed: [(&str, &[(&str, Body)]); 8] = [
+    let listed: [(&str, &[(&str, Body)]); 9] = [
         ("refusals", refusals::TRIALS),
         ("rights", rights::TRIALS),
+        ("services", services::TRIALS),
         ("link", link::TRIALS),
         ("verify", verify::TRIALS),
         ("secrets", secrets::TRIALS),
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
         ("trouble", trouble::TRIALS),
         ("link", link::LAST),
     ];
-    for (group, list) in &listed[..2] {
+    for (group, list) in &listed[..3] {
         for (name, body) in *list {
             add(format!("{group}::{name}"), Box::new(*body));
         }
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
     for fault in sandbox::faults::FAULTS {
         add(format!("faults::{}", fault.name), Box::new(|stage| faults::breaks_and_mends(stage, fault)));
     }
-    for (group, list) in &listed[2..] {
+    for (group, list) in &listed[3..] {
         for (name, body) in *list {
             add(format!("{group}::{name}"), Box::new(*body));
         }

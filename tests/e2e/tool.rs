@@ -55,6 +55,12 @@ impl Tool {
         self
     }
 
+    /// The same without the variables whose names begin so.
+    pub(crate) fn without(mut self, prefix: &str) -> Self {
+        self.environment.retain(|name, _| !name.starts_with(prefix));
+        self
+    }
+
     /// The command of a run.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pxc-link"));

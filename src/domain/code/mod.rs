@@ -75,6 +75,7 @@ codes! {
     OutputUnwritable 113 Unexpected "a file cannot be written" [];
     NoSuchCode 114 Usage "no such code" [];
     FactsUnreadable 115 Configuration "a file of facts cannot be read" [];
+    NoReplication 119 Usage "the command is about replication, and the link carries none" [];
 
     NoSuchContext 201 Configuration "no such kube context" [];
     ApiUnreachable 202 Unreachable "the Kubernetes API cannot be reached" [];
@@ -135,10 +136,13 @@ codes! {
     IngressPolicy 350 Checks "a NetworkPolicy may keep connections out of the source" [];
     EgressPolicy 351 Checks "a NetworkPolicy may keep the members in" ["mesh:40"];
     AuthorizationUncertain 352 Checks "whether a policy lets the connection in cannot be told" [];
+    NoAnswer 360 Checks "the service takes the connection and does not answer" [];
     StubRefused 361 Checks "CoreDNS takes no stub for the mesh name" [];
     RestartRefused 362 Checks "setup cannot make the members anew" [];
     IdentityNeeded 363 Checks "an authorization on the source needs the client's identity" [];
     LeftChanged 364 Checks "something outside the link stays changed" [];
+    EndpointDead 366 Checks "the name works and an endpoint behind it does not" ["mesh:44"];
+    AnotherProxy 367 Checks "a proxy answers in the place of the service" [];
 
     ServerUnreachable 401 Unreachable "the server cannot be reached" ["mesh:51", "repl:22"];
     AccessDenied 402 Unreachable "the server refuses the account" [];

@@ -81,10 +81,60 @@ pub struct PathFacts {
     pub after: Fetched<Vec<EnvoyHost>>,
     /// What the authenticated query through the name got.
     pub probe: Fetched<ProbeAnswer>,
-    /// What the same client got straight from an endpoint's address; asked only where the probe through the name got no
-    /// answer. Tells a fault of the mesh from one of the network.
+    /// What the same program got straight from endpoints' addresses, past the mesh: tells a fault of the mesh from one of the
+    /// network.
     #[serde(default)]
-    pub direct: Option<Fetched<ProbeAnswer>>,
+    pub direct: Vec<DirectFacts>,
+}
+
+/// A probe straight to an endpoint's address.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DirectFacts {
+    /// The endpoint.
+    pub endpoint: Endpoint,
+    /// What it got.
+    pub answer: Fetched<ProbeAnswer>,
+    /// How the sidecar's counters of this address moved meanwhile; `None` where they were not read or the connection did not
+    /// pass the sidecar.
+    pub moved: Option<Moved>,
+}
+
+/// How the counters of an endpoint moved during a probe.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Moved {
+    /// Connections tried.
+    pub tried: u64,
+    /// Connections that failed.
+    pub failed: u64,
+    /// Connections or requests that reached an endpoint which had accepted.
+    pub reached: u64,
+}
+
+impl Moved {
+    /// From one reading to the next. Counters begin anew when an endpoint is sent again; then all of them are new.
+    pub fn between(before: Option<&EnvoyHost>, after: &EnvoyHost) -> Self {
+        let counted = |counter: fn(&EnvoyHost) -> u64| {
+            let now = counter(after);
+            now.checked_sub(before.map_or(0, counter)).unwrap_or(now)
+        };
+        Self {
+            tried: counted(|host| host.cx_total),
+            failed: counted(|host| host.cx_connect_fail),
+            reached: counted(|host| host.rq_total),
+        }
+    }
+}
+
+impl std::ops::Add for Moved {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            tried: self.tried + other.tried,
+            failed: self.failed + other.failed,
+            reached: self.reached + other.reached,
+        }
+    }
 }
 
 /// What one Envoy has for the link.
@@ -96,6 +146,10 @@ pub struct EnvoyFacts {
     pub listener_error: Option<String>,
     /// Hosts of cluster `outbound|<port>||<host>`; `None` without such a cluster.
     pub hosts: Option<Vec<EnvoyHost>>,
+    /// The cluster of connections that no listener is for: `PassthroughCluster`, or `BlackHoleCluster` where the mesh allows
+    /// none (`REGISTRY_ONLY`).
+    #[serde(default)]
+    pub catch_all: Option<String>,
 }
 
 /// One endpoint in Envoy, with its counters since Envoy learned of it.
@@ -109,6 +163,10 @@ pub struct EnvoyHost {
     pub cx_connect_fail: u64,
     /// Connections open.
     pub cx_active: u64,
+    /// Requests, and of plain connections those that an endpoint accepted: Envoy counts one when it hands a stream to a
+    /// connection that stands.
+    #[serde(default)]
+    pub rq_total: u64,
     /// Ejected by outlier detection.
     pub ejected: bool,
 }
@@ -146,6 +204,25 @@ pub enum ProbeEnd {
     },
     /// No end within the probe's deadline.
     TimedOut,
-    /// The container has no `mysql` client.
+    /// An HTTP response came.
+    Http {
+        /// Its status.
+        status: u16,
+        /// It has `x-envoy-upstream-service-time`, which a sidecar adds to what came from behind it and not to what it says
+        /// itself.
+        upstream: bool,
+        /// The first characters of its body.
+        body: String,
+    },
+    /// The other side spoke first, and not HTTP.
+    Spoke {
+        /// The first characters that came, escaped.
+        first: String,
+    },
+    /// The connection stood and stayed silent until the program's deadline for listening.
+    Open,
+    /// The connection stood and was ended by the other side without a byte.
+    Closed,
+    /// The container has no program to probe with.
     NoClient,
 }

@@ -53,9 +53,11 @@ checks! {
     ENVOY_LISTENER "envoy.listener" MeshConfiguration "has the sidecar a listener that leads to the mesh name?";
     ENVOY_ENDPOINTS "envoy.endpoints" Endpoints "has the sidecar the source's endpoints?";
     ENDPOINT_ACCEPTS "endpoint.accepts" Connection "does an endpoint accept the connection?";
+    ENDPOINT_DIRECT "endpoint.direct" Connection "does an endpoint answer straight, past the mesh?";
     GREETING_ARRIVES "greeting.arrives" Greeting "does the server's greeting arrive?";
     PATH_QUERY "path.query" Query "is an authenticated query answered through the mesh name?";
     PATH_SERVER "path.server" Query "is the server that answered a member of the source?";
+    SERVICE_ANSWERS "service.answers" Query "does the service answer through the mesh name?";
 
     GTID_MODE "gtid.mode" Prerequisites "are GTIDs on?";
     BINLOG_ENABLED "binlog.enabled" Prerequisites "does the server write a binary log, of what it receives too?";

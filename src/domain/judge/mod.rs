@@ -30,7 +30,7 @@ use super::{
 pub use access::access;
 pub use channel::{channel, channel_preflight, lag};
 pub use mesh::{endpoints_current, mesh_objects, mesh_preflight};
-pub use path::path;
+pub use path::{path, paths};
 pub use policy::{MutualTls, mutual_tls};
 pub use prerequisites::prerequisites;
 
@@ -44,10 +44,9 @@ pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let current = endpoints_current(spec, facts, &checks);
     checks.push(current.clone());
     checks.extend(mesh_objects(spec, facts));
-    for seen in &facts.paths {
-        let walked = path(spec, facts, &seen.member, seen.port);
-        checks.extend(walked.into_iter().map(|check| after(&current, check)));
-    }
+    let mut walked: Vec<&str> = facts.paths.iter().map(|seen| seen.member.as_str()).collect();
+    walked.dedup();
+    checks.extend(paths(spec, facts, walked).into_iter().map(|check| after(&current, check)));
     if let Some(link) = spec.replication() {
         checks.extend(prerequisites(link, facts));
         checks.extend(channel(link, facts));

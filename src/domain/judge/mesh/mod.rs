@@ -73,7 +73,7 @@ fn surroundings(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 fn unless_unreachable(spec: &LinkSpec, facts: &Facts, check: Check) -> Check {
     let side = match &check.subject {
         Subject::Link => spec.client_side(),
-        Subject::Cluster(side) | Subject::Object(side, _) | Subject::Member(side, _) => *side,
+        Subject::Cluster(side) | Subject::Object(side, _) | Subject::Member(side, _) | Subject::Port(side, ..) => *side,
     };
     let cluster = if side == Side::Source { facts.source.cluster.as_ref() } else { Some(&facts.client.cluster) };
     match (&check.outcome, cluster) {

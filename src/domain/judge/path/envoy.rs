@@ -8,6 +8,7 @@ use crate::domain::{
     check::Check,
     code::Code,
     desired,
+    facts::EnvoyFacts,
     hint::Hint,
     problem::{Fetched, Problem},
 };
@@ -25,7 +26,11 @@ impl Road<'_> {
         };
         let vip =
             desired::desired_vip(self.spec, self.facts).map_or_else(|_| "VIP".to_owned(), |(vip, _)| vip.to_string());
-        let listener = format!("{vip}_{}", self.seen.port);
+        let listener = if self.is_http() {
+            format!("0.0.0.0_{} for Host {}", self.seen.port, self.spec.host)
+        } else {
+            format!("{vip}_{}", self.seen.port)
+        };
         let wanted = self.envoy_cluster();
         let pod = &self.seen.member;
         match (&envoy.listener_cluster, &envoy.listener_error) {
@@ -38,6 +43,9 @@ impl Road<'_> {
                     )),
             ),
             (Some(cluster), None) if *cluster == wanted => asked.passed([format!("{listener} → {cluster}")]),
+            (Some(cluster), None) if ["PassthroughCluster", "BlackHoleCluster"].contains(&cluster.as_str()) => {
+                asked.failed(self.unlistened(&listener, envoy))
+            }
             (Some(cluster), None) => asked.failed(
                 Problem::new(
                     Code::VipInUse,
@@ -49,20 +57,22 @@ impl Road<'_> {
                     self.kubectl().map(|kubectl| kubectl.line_bare(&["get", "serviceentry", "--all-namespaces", "-o", "wide"])),
                 )),
             ),
-            (None, None) => asked.failed(
-                Problem::new(Code::NoListener, format!("the sidecar of `{pod}` has no listener {listener}"))
-                    .seen(format!("hosts of {wanted}: {}", host_words(envoy.hosts.as_deref())))
-                    .hint(with(
-                        Hint::text("the ServiceEntry is missing, not visible in the members' namespace, or istiod has not sent it: look at the entry, then at istiod"),
-                        self.kubectl().into_iter().flat_map(|kubectl| {
-                            [
-                                kubectl.line(&["get", "serviceentry,sidecars.networking.istio.io", "-o", "yaml"]),
-                                kubectl.line_in("istio-system", &["logs", "deployment/istiod", "--tail=50"]),
-                            ]
-                        }),
-                    )),
-            ),
+            (None, None) => asked.failed(self.unlistened(&listener, envoy)),
         }
+    }
+
+    fn unlistened(&self, listener: &str, envoy: &EnvoyFacts) -> Problem {
+        Problem::new(Code::NoListener, format!("the sidecar of `{}` has no listener {listener}", self.seen.member))
+            .seen(format!("hosts of {}: {}", self.envoy_cluster(), host_words(envoy.hosts.as_deref())))
+            .hint(with(
+                Hint::text("the ServiceEntry is missing, not visible in the members' namespace, or istiod has not sent it: look at the entry, then at istiod"),
+                self.kubectl().into_iter().flat_map(|kubectl| {
+                    [
+                        kubectl.line(&["get", "serviceentry,sidecars.networking.istio.io", "-o", "yaml"]),
+                        kubectl.line_in("istio-system", &["logs", "deployment/istiod", "--tail=50"]),
+                    ]
+                }),
+            ))
     }
 
     pub(super) fn endpoints(&self, before: &[Check]) -> Check {

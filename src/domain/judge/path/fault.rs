@@ -21,18 +21,18 @@ use crate::domain::{
     spec::{ReplicationLink, Tls},
 };
 
-fn with_evidence(road: &Road<'_>, answer: &ProbeAnswer, code: Code, message: String) -> Problem {
+pub(super) fn with_evidence(road: &Road<'_>, answer: &ProbeAnswer, code: Code, message: String) -> Problem {
     let mut problem = Problem::new(code, message);
     problem.evidence = road.evidence(answer);
     problem
 }
 
-fn source(road: &Road<'_>) -> Option<Kubectl> {
+pub(super) fn source(road: &Road<'_>) -> Option<Kubectl> {
     Kubectl::of(road.spec, road.facts, Side::Source)
 }
 
 /// The endpoints in one phrase, for a message.
-fn target(road: &Road<'_>) -> String {
+pub(super) fn target(road: &Road<'_>) -> String {
     let hosts = road.seen.envoy.got().and_then(|envoy| envoy.hosts.as_deref()).unwrap_or_default();
     match hosts {
         [] => "the endpoint".to_owned(),
@@ -41,7 +41,7 @@ fn target(road: &Road<'_>) -> String {
 }
 
 /// Where the source is looked at from its own side.
-fn look_at_service(road: &Road<'_>) -> Vec<Remedy> {
+pub(super) fn look_at_service(road: &Road<'_>) -> Vec<Remedy> {
     let Some(kubectl) = source(road) else { return Vec::new() };
     let services = road.facts.source.services.as_ref().and_then(Fetched::got).into_iter().flatten();
     let look = services.flat_map(|ServiceFacts { name, .. }| {
@@ -88,9 +88,14 @@ pub(super) fn silent(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
 /// The sidecar never dialled.
 pub(super) fn not_dialled(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     let pod = &road.seen.member;
-    let what = format!(
-        "the client in `{pod}` failed, and the sidecar dialled no endpoint meanwhile: the connection passed it by"
-    );
+    let what = match &answer.end {
+        ProbeEnd::Http { .. } | ProbeEnd::Spoke { .. } => format!(
+            "something answers the client in `{pod}`, and the sidecar dialled no endpoint meanwhile: the connection passed it by"
+        ),
+        _ => format!(
+            "the client in `{pod}` failed, and the sidecar dialled no endpoint meanwhile: the connection passed it by"
+        ),
+    };
     let commands = road.kubectl().map(|kubectl| kubectl.line(&["get", "pod", pod, "-o", "yaml"]));
     with_evidence(road, answer, Code::NotIntercepted, what).hint(with(
         Hint::text("look for `traffic.sidecar.istio.io/…` annotations, `hostNetwork: true` or a process that runs as user 1337: each keeps traffic from the sidecar"),
@@ -145,7 +150,8 @@ pub(super) fn no_greeting(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     ))
 }
 
-fn hang(road: &Road<'_>, answer: &ProbeAnswer, guard: &Guard<'_>) -> Problem {
+/// A sidecar of the source waits for what never comes.
+pub(super) fn hang(road: &Road<'_>, answer: &ProbeAnswer, guard: &Guard<'_>) -> Problem {
     let mut problem = peer::waits(road.spec, road.facts, road.seen.port, guard);
     problem.evidence.splice(0..0, road.evidence(answer));
     problem
@@ -245,10 +251,10 @@ pub(super) fn login(
 
 /// The server that answered the direct probe.
 fn straight_to<'a>(road: &Road<'a>) -> Option<&'a str> {
-    match &road.seen.direct.as_ref()?.got()?.end {
-        ProbeEnd::Answered { server_uuid, .. } => Some(server_uuid),
+    road.seen.direct.iter().find_map(|direct| match &direct.answer.got()?.end {
+        ProbeEnd::Answered { server_uuid, .. } => Some(server_uuid.as_str()),
         _ => None,
-    }
+    })
 }
 
 fn tls_words(road: &Road<'_>, link: ReplicationLink<'_>) -> String {
@@ -275,7 +281,7 @@ fn tls_hint(road: &Road<'_>, link: ReplicationLink<'_>) -> Hint {
 }
 
 /// AuthorizationPolicies that speak of source pods with a sidecar.
-fn denying<'a>(road: &Road<'a>) -> Vec<&'a ObjectFacts> {
+pub(super) fn denying<'a>(road: &Road<'a>) -> Vec<&'a ObjectFacts> {
     let policies = road.facts.source.policies.as_ref().and_then(Fetched::got).map_or(&[][..], Vec::as_slice);
     let mut found: Vec<&ObjectFacts> = Vec::new();
     for one in members(road.facts, Side::Source).iter().filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. }))
@@ -289,8 +295,11 @@ fn denying<'a>(road: &Road<'a>) -> Vec<&'a ObjectFacts> {
     found
 }
 
-fn denied(road: &Road<'_>, answer: &ProbeAnswer, denying: &[&ObjectFacts]) -> Problem {
-    let what = "the greeting arrives and the login is cut off: the source's sidecar judges the first bytes of the client and denies them".to_owned();
+pub(super) fn denied(road: &Road<'_>, answer: &ProbeAnswer, denying: &[&ObjectFacts]) -> Problem {
+    let what = match &answer.end {
+        ProbeEnd::Http { .. } => "the source's sidecar denies the request".to_owned(),
+        _ => "the greeting arrives and the login is cut off: the source's sidecar judges the first bytes of the client and denies them".to_owned(),
+    };
     let mut problem = with_evidence(road, answer, Code::AuthorizationDenied, what);
     for policy in denying {
         problem = problem.seen(policy::describe(policy));

@@ -8,7 +8,7 @@ use super::{
     Road,
 };
 use crate::domain::{
-    check::Check,
+    check::{Check, Outcome},
     code::Code,
     desired,
     hint::Hint,
@@ -21,6 +21,12 @@ impl Road<'_> {
         let (host, pod) = (&self.spec.host, &self.seen.member);
         let resolved = match &self.seen.resolved {
             Fetched::Got(resolved) => resolved,
+            // A container without `getent` looks the name up when its probe does.
+            Fetched::Failed(problem) if problem.code == Code::NoProbe => {
+                let proof = if self.spec.replication().is_some() { ids::PATH_QUERY } else { ids::SERVICE_ANSWERS };
+                let because = (proof, self.subject.clone());
+                return asked.end(Outcome::Skipped { because }, vec![problem.message.clone()]);
+            }
             Fetched::Failed(problem) => return asked.unfetched(problem),
         };
         let vip = match desired::desired_vip(self.spec, self.facts) {

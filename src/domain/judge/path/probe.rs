@@ -5,39 +5,22 @@ use super::{
         blame::{self, Lost},
         ids, members, named, servers, unread,
     },
-    PATH, Road, fault, host_words,
+    Road, fault,
+    reach::QUICK_MS,
 };
 use crate::domain::{
-    check::{Check, Outcome, Side},
+    check::{Check, Side},
     code::Code,
-    facts::{EnvoyFacts, EnvoyHost, ProbeAnswer, ProbeEnd},
+    facts::{EnvoyFacts, ProbeAnswer, ProbeEnd},
     hint::Hint,
     problem::{Fetched, Problem},
     spec::ReplicationLink,
 };
 
-/// A refusal travels at network speed; what takes longer waited for something. In milliseconds.
-const QUICK_MS: u64 = 2000;
-
-/// How far a connection got, as far as it can be seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reach {
-    /// The endpoint took it.
-    Accepted,
-    /// The endpoint, or something in front of it, refused at once.
-    Refused,
-    /// Nothing came back while it was dialled.
-    Silent,
-    /// The sidecar did not even dial.
-    NotDialled,
-    /// The counters could not be read and the client's words fit several.
-    Unseen,
-}
-
 impl Road<'_> {
     /// The checks that need an answer of the probe.
     pub(super) fn probe(&self, link: ReplicationLink<'_>, checks: &mut Vec<Check>) {
-        let blocked = checks.iter().find(|check| matches!(check.outcome, Outcome::Failed(_))).cloned();
+        let blocked = super::blocked(checks).cloned();
         let answer = match &self.seen.probe {
             Fetched::Got(answer) => answer,
             Fetched::Failed(problem) => {
@@ -71,108 +54,6 @@ impl Road<'_> {
         checks.extend([accepts, greeting, query, server]);
     }
 
-    /// The checks that need an answer of the probe, on a link of which this version cannot judge one.
-    pub(super) fn unproven(&self, checks: &mut Vec<Check>) {
-        let blocked = checks.iter().find(|check| matches!(check.outcome, Outcome::Failed(_))).cloned();
-        let message = format!("an answer of `{}:{}` cannot be judged yet", self.spec.host, self.seen.port);
-        let cause =
-            blocked.unwrap_or_else(|| self.ask(ids::PATH_QUERY).unknown(Problem::new(Code::NotSupportedYet, message)));
-        self.skip_to(checks, &cause);
-    }
-
-    /// Skips what the probe would have shown; a cause that is one of them stands in its own place.
-    fn skip_to(&self, checks: &mut Vec<Check>, cause: &Check) {
-        let judged: Vec<Check> = PATH[4..]
-            .iter()
-            .map(|id| if *id == cause.id { cause.clone() } else { self.ask(*id).skipped(cause) })
-            .collect();
-        checks.extend(judged);
-    }
-
-    fn reach(&self, answer: &ProbeAnswer) -> Reach {
-        let (errno, text) = match &answer.end {
-            ProbeEnd::Answered { .. } => return Reach::Accepted,
-            ProbeEnd::Error { errno, text } => (*errno, text.as_str()),
-            ProbeEnd::TimedOut | ProbeEnd::NoClient => (None, ""),
-        };
-        if blame::server_spoke(errno, text) {
-            return Reach::Accepted;
-        }
-        match self.deltas() {
-            Some((_, failed)) if failed > 0 => {
-                let direct = self.direct().filter(|direct| !matches!(direct.end, ProbeEnd::Answered { .. }));
-                let quick = direct.unwrap_or(answer);
-                let refused =
-                    matches!(&quick.end, ProbeEnd::Error { text, .. } if blame::system_error(text) == Some(111));
-                if refused || (quick.took_ms < QUICK_MS && answer.took_ms < QUICK_MS) {
-                    Reach::Refused
-                } else {
-                    Reach::Silent
-                }
-            }
-            Some((0, _)) => Reach::NotDialled,
-            Some(_) => Reach::Accepted,
-            None => Reach::Unseen,
-        }
-    }
-
-    fn direct(&self) -> Option<&ProbeAnswer> {
-        self.seen.direct.as_ref().and_then(Fetched::got)
-    }
-
-    /// Connections tried and connections failed while the probe ran, over all endpoints.
-    fn deltas(&self) -> Option<(u64, u64)> {
-        let before = self.seen.envoy.got()?.hosts.as_ref()?;
-        let after = self.seen.after.got()?;
-        let zero = |host: &EnvoyHost| EnvoyHost { cx_total: 0, cx_connect_fail: 0, ..host.clone() };
-        Some(after.iter().fold((0, 0), |(total, failed), host| {
-            let old = before.iter().find(|old| old.endpoint == host.endpoint).cloned().unwrap_or_else(|| zero(host));
-            // Counters begin anew when an endpoint is sent again; then all of them are of this probe.
-            (
-                total + host.cx_total.checked_sub(old.cx_total).unwrap_or(host.cx_total),
-                failed + host.cx_connect_fail.checked_sub(old.cx_connect_fail).unwrap_or(host.cx_connect_fail),
-            )
-        }))
-    }
-
-    /// What was seen of the probe, for every problem after M4.
-    pub(super) fn evidence(&self, answer: &ProbeAnswer) -> Vec<String> {
-        let end = |answer: &ProbeAnswer| match &answer.end {
-            ProbeEnd::Answered { server_uuid, .. } => format!("answered by {server_uuid}"),
-            ProbeEnd::Error { text, .. } => text.clone(),
-            ProbeEnd::TimedOut => "no end within the probe's deadline".to_owned(),
-            ProbeEnd::NoClient => "no mysql client".to_owned(),
-        };
-        let seconds = |answer: &ProbeAnswer| format!("{}.{} s", answer.took_ms / 1000, answer.took_ms % 1000 / 100);
-        let mut lines = vec![
-            format!("{} after {}: {}", answer.by, seconds(answer), end(answer)),
-            match self.deltas() {
-                Some((total, failed)) => {
-                    format!("Envoy, during the probe: cx_total +{total}, cx_connect_fail +{failed}")
-                }
-                None => "Envoy's counters: not read".to_owned(),
-            },
-        ];
-        if let Some(Fetched::Got(envoy)) = Some(&self.seen.envoy) {
-            lines.push(format!("endpoints: {}", host_words(envoy.hosts.as_deref())));
-        }
-        if let Some(direct) = self.direct() {
-            lines.push(format!("straight to the endpoint, {} after {}: {}", direct.by, seconds(direct), end(direct)));
-        }
-        lines
-    }
-
-    fn accepts(&self, answer: &ProbeAnswer) -> Check {
-        let asked = self.ask(ids::ENDPOINT_ACCEPTS);
-        match self.reach(answer) {
-            Reach::Accepted => asked.passed(self.evidence(answer).into_iter().skip(1).take(2)),
-            Reach::Refused => asked.failed(fault::refused(self, answer)),
-            Reach::Silent => asked.failed(fault::silent(self, answer)),
-            Reach::NotDialled => asked.failed(fault::not_dialled(self, answer)),
-            Reach::Unseen => asked.unknown(fault::unseen(self, answer)),
-        }
-    }
-
     fn greeting(&self, answer: &ProbeAnswer, accepts: &Check) -> Check {
         let asked = self.ask(ids::GREETING_ARRIVES);
         if !accepts.is_good() {
@@ -181,7 +62,7 @@ impl Road<'_> {
         let (errno, text) = match &answer.end {
             ProbeEnd::Answered { .. } => return asked.passed([answer.by.clone()]),
             ProbeEnd::Error { errno, text } => (*errno, text.as_str()),
-            ProbeEnd::TimedOut | ProbeEnd::NoClient => (None, ""),
+            _ => (None, ""),
         };
         if blame::server_spoke(errno, text) {
             return asked.passed([text.to_owned()]);
@@ -205,7 +86,7 @@ impl Road<'_> {
                 asked.passed([format!("{} answered, {hostname} sees {seen_as}", answer.by)])
             }
             ProbeEnd::Error { errno, text } => asked.failed(fault::login(self, link, answer, *errno, text)),
-            ProbeEnd::TimedOut | ProbeEnd::NoClient => asked.failed(fault::closed(self, answer)),
+            _ => asked.failed(fault::closed(self, answer)),
         }
     }
 

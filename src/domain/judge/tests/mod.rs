@@ -9,6 +9,7 @@ mod path;
 mod peer;
 mod policies;
 mod servers;
+mod service;
 mod surroundings;
 
 use super::{blocking, ids, judge};
@@ -94,7 +95,7 @@ fn when_all_is_well_every_check_passes_and_every_one_is_there() {
     for check in &checks {
         assert_eq!(check.outcome, Outcome::Passed, "{check:#?}");
     }
-    let elsewhere = [ids::REPLICATION_LAG, ids::CHANNEL_ENCRYPTED];
+    let elsewhere = [ids::REPLICATION_LAG, ids::CHANNEL_ENCRYPTED, ids::SERVICE_ANSWERS];
     for (id, milestone, _) in ids::ALL.iter().filter(|(id, ..)| !elsewhere.contains(id)) {
         assert!(checks.iter().any(|check| check.id == *id && check.milestone == *milestone), "{id} is never judged");
     }
@@ -178,6 +179,9 @@ fn whatever_is_not_fetched_no_check_disappears_and_none_passes_without_its_fact(
         path.envoy = unread(Code::ApiTimedOut);
         path.after = unread(Code::ApiTimedOut);
         path.probe = unread(Code::ExecFailed);
+        for direct in &mut path.direct {
+            direct.answer = unread(Code::ExecFailed);
+        }
     }
     let checks = judge(&spec, &facts);
     let of_channel =

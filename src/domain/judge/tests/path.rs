@@ -34,6 +34,13 @@ fn probe(facts: &mut Facts, answer: ProbeAnswer, tried: u64, failed: u64) {
         Fetched::Got(vec![host("198.18.0.11:31306", 4 + tried, failed), host("198.18.0.21:31306", 2, 0)]);
 }
 
+/// Every endpoint that is asked straight by pxc-0 ends so.
+fn straight(facts: &mut Facts, answer: &ProbeAnswer) {
+    for direct in &mut facts.paths[0].direct {
+        direct.answer = Fetched::Got(answer.clone());
+    }
+}
+
 fn envoy(facts: &mut Facts) -> &mut EnvoyFacts {
     got(&mut facts.paths[0].envoy)
 }
@@ -48,11 +55,11 @@ fn policies(facts: &mut Facts) -> &mut Vec<crate::domain::facts::ObjectFacts> {
     got(facts.source.policies.as_mut().unwrap())
 }
 
-/// Every check of the path after this one must be skipped because of it.
+/// Every check of the path after this one must be skipped because of it; the way past the mesh alone is judged by itself.
 fn rest_is_skipped(facts: &Facts, because: crate::domain::check::CheckId) {
     let checks = path(&spec(), facts, "pxc-0", 3306);
     let at = checks.iter().position(|check| check.id == because).unwrap();
-    for check in &checks[at + 1..] {
+    for check in checks[at + 1..].iter().filter(|check| check.id != ids::ENDPOINT_DIRECT) {
         let Outcome::Skipped { because: (id, _) } = &check.outcome else { panic!("{check:#?}") };
         assert!(*id == because || checks[at + 1..].iter().any(|other| other.id == *id), "{check:#?}");
     }
@@ -114,7 +121,7 @@ fn a_certificate_that_is_the_replicas_own_leads_back_to_itself() {
     let refused = |facts: &mut Facts, uuid: &str| {
         probe(facts, error(80, 2026, text), 1, 0);
         let end = ProbeEnd::Answered { server_uuid: uuid.into(), hostname: "pxc-0".into(), seen_as: "repl@x".into() };
-        facts.paths[0].direct = Some(Fetched::Got(ProbeAnswer { by: "mysql client".into(), took_ms: 9, end }));
+        straight(facts, &ProbeAnswer { by: "mysql client".into(), took_ms: 9, end });
     };
     let me = &replica(0);
     let itself = ("failed", Code::SelfConnection);
@@ -228,11 +235,10 @@ fn a_refusal_is_told_from_silence_by_its_speed() {
     // What the endpoint itself says wins over the time the probe through the mesh took.
     broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::EndpointRefused), |_, facts| {
         probe(facts, error(2_500, 2013, READING), 1, 1);
-        facts.paths[0].direct = Some(Fetched::Got(error(
-            40,
-            2003,
-            "ERROR 2003 (HY000): Can't connect to MySQL server on '198.18.0.11:31306' (111)",
-        )));
+        straight(
+            facts,
+            &error(40, 2003, "ERROR 2003 (HY000): Can't connect to MySQL server on '198.18.0.11:31306' (111)"),
+        );
     });
     let mut facts = facts();
     probe(&mut facts, error(90, 2013, READING), 1, 1);
@@ -550,6 +556,6 @@ fn the_server_that_answers_must_be_a_known_one() {
 fn a_path_that_was_not_tried_is_unknown() {
     let checks = path(&spec(), &facts(), "pxc-9", 3306);
     assert_eq!(verdict(&checks[0]), ("unknown", Some(Code::NoProbe)));
-    assert_eq!(checks.len(), 8);
+    assert_eq!(checks.len(), 9);
     assert!(checks[1..].iter().all(|check| verdict(check).0 == "skipped"));
 }

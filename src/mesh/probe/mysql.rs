@@ -1,18 +1,18 @@
-//! Probes that run in a member's application container: how a name resolves there, a CA file, and an authenticated query by the
-//! container's own `mysql` client, in the channel's TLS mode.
+//! An authenticated query by the container's own `mysql` client, in the channel's TLS mode.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
+use super::{Place, no_such_program};
 use crate::{
     domain::{
         facts::{ProbeAnswer, ProbeEnd},
         spec::Tls,
     },
     k8s::{
-        Cluster, K8sError,
+        K8sError,
         exec::{Ended, exec},
     },
     wait::Deadline,
@@ -33,17 +33,6 @@ head -c \"$0\" | MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdi
 /// Which server answers, and how it sees the client.
 const QUERY: &str = "SELECT @@server_uuid, @@hostname, USER()";
 
-/// A container of a member's pod.
-#[derive(Debug, Clone, Copy)]
-pub struct Place<'a> {
-    /// Its cluster.
-    pub cluster: &'a Cluster,
-    /// The pod.
-    pub pod: &'a str,
-    /// The application container.
-    pub container: &'a str,
-}
-
 /// The account that the receiver logs in with.
 #[derive(Clone, Copy)]
 pub struct Login<'a> {
@@ -51,20 +40,6 @@ pub struct Login<'a> {
     pub user: &'a str,
     /// The password.
     pub password: &'a SecretString,
-}
-
-/// The IPv4 addresses that the container's resolver has for a name, sorted; none when it does not resolve.
-///
-/// # Errors
-/// As [`exec`]; `Pod` too where the container has no `getent`.
-pub async fn resolve(place: Place<'_>, host: &str, deadline: Deadline) -> Result<Vec<IpAddr>, K8sError> {
-    let ended = exec(place.cluster, place.pod, place.container, &["getent", "ahostsv4", host], None, deadline).await?;
-    match ended.code {
-        0 => Ok(resolved(&ended.out())),
-        // getent(1): 2, one or more supplied keys could not be found.
-        2 => Ok(Vec::new()),
-        code => Err(failed(place, "resolving the mesh name", format!("getent ended with {code}: {}", ended.err()))),
-    }
 }
 
 /// An authenticated query from the container to `host`, a name or an address, in the channel's TLS mode. The password travels on
@@ -120,23 +95,6 @@ pub async fn direct(
     query(place, &endpoint.address.to_string(), endpoint.port, login, &tls, deadline).await
 }
 
-fn failed(place: Place<'_>, what: &str, detail: String) -> K8sError {
-    K8sError::Pod {
-        target: place.cluster.target(),
-        what: format!("{what} in container {} of pod {}", place.container, place.pod),
-        pod: (place.cluster.namespace().to_owned(), place.pod.to_owned()),
-        detail,
-    }
-}
-
-fn resolved(out: &str) -> Vec<IpAddr> {
-    let mut addresses: Vec<IpAddr> =
-        out.lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
-}
-
 fn ssl_mode(tls: &Tls) -> &'static str {
     match tls {
         Tls::Disabled => "DISABLED",
@@ -183,10 +141,6 @@ fn quoted(value: &str) -> String {
         }
     }
     text
-}
-
-fn no_such_program(detail: &str) -> bool {
-    detail.contains("executable file not found") || detail.contains("no such file or directory")
 }
 
 /// The client's version and the probe's end.
@@ -280,11 +234,5 @@ mod tests {
         let password = SecretString::from(r#"a#b"c\d'e f "#);
         let file = option_file(Login { user: "repl", password: &password });
         assert_eq!(file, "[client]\nuser=\"repl\"\npassword=\"a#b\\\"c\\\\d'e f \"\n");
-    }
-
-    #[test]
-    fn every_address_of_the_resolver_is_kept_once() {
-        let out = "240.0.0.7       STREAM a.global\n240.0.0.7       DGRAM\n240.0.0.7       RAW\n";
-        assert_eq!(resolved(out), ["240.0.0.7".parse::<IpAddr>().unwrap()]);
     }
 }
