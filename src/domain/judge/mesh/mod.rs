@@ -20,7 +20,7 @@ pub(super) use sidecar::sidecar_verdict;
 
 use super::{ask, ids, member, members, peer};
 use crate::domain::{
-    check::{Check, Outcome, Side, Subject},
+    check::{Check, Side, Subject},
     facts::Facts,
     problem::Fetched,
     spec::LinkSpec,
@@ -69,15 +69,15 @@ fn surroundings(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     checks.into_iter().map(|check| unless_unreachable(spec, facts, check)).collect()
 }
 
-/// A check that is unknown because its cluster cannot be reached at all points there, rather than saying so again.
+/// With its cluster out of reach nothing is called good or bad: the check points there.
 fn unless_unreachable(spec: &LinkSpec, facts: &Facts, check: Check) -> Check {
     let side = match &check.subject {
         Subject::Link => spec.client_side(),
         Subject::Cluster(side) | Subject::Object(side, _) | Subject::Member(side, _) | Subject::Port(side, ..) => *side,
     };
     let cluster = if side == Side::Source { facts.source.cluster.as_ref() } else { Some(&facts.client.cluster) };
-    match (&check.outcome, cluster) {
-        (Outcome::Unknown(_), Some(Fetched::Failed(problem))) => {
+    match cluster {
+        Some(Fetched::Failed(problem)) => {
             let reachable = ask(ids::CLUSTER_REACHABLE, Subject::Cluster(side)).unfetched(problem);
             ask(check.id, check.subject).skipped(&reachable)
         }
