@@ -115,13 +115,10 @@ impl Cause {
             | Self::PasswordExpired
             | Self::HostNotAllowed
             | Self::PluginMissing => Code::AccessDenied,
-            Self::HostBlocked
-            | Self::TooManyConnections
-            | Self::Offline
-            | Self::ShuttingDown
-            | Self::CannotConnect
-            | Self::UnknownHost
-            | Self::ConnectionLost => Code::ServerUnreachable,
+            Self::HostBlocked | Self::TooManyConnections => Code::ServerFull,
+            Self::Offline | Self::ShuttingDown | Self::CannotConnect | Self::UnknownHost | Self::ConnectionLost => {
+                Code::ServerUnreachable
+            }
             Self::TlsRequired => Code::TlsRequired,
             Self::CaFileUnreadable | Self::TlsFailed => Code::TlsVerification,
             Self::PublicKeyNeeded => Code::PublicKeyNeeded,
@@ -253,7 +250,7 @@ mod tests {
             Code::AccessDenied,
             Some(Code::ReplicationAccessDenied),
         ),
-        (Some(1040), "Message: Too many connections", Cause::TooManyConnections, Code::ServerUnreachable, None),
+        (Some(1040), "Message: Too many connections", Cause::TooManyConnections, Code::ServerFull, None),
         (Some(3032), "Message: The server is currently in offline mode", Cause::Offline, Code::ServerUnreachable, None),
         (
             Some(2003),
@@ -395,7 +392,7 @@ mod tests {
             None,
             "ERROR 1129 (HY000): Host '10.0.0.9' is blocked because of many connection errors",
             Cause::HostBlocked,
-            Code::ServerUnreachable,
+            Code::ServerFull,
             None,
         ),
     ];

@@ -370,6 +370,7 @@ pub(crate) fn facts() -> Facts {
             lease: Fetched::Got(None),
         },
         paths: vec![path("pxc-0"), path("pxc-1")],
+        objects: None,
     }
 }
 

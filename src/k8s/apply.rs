@@ -11,7 +11,10 @@ use super::{
     Cluster, K8sError,
     observe::{LINK_LABEL, istio},
 };
-use crate::{domain::plan::Preview, wait::Deadline};
+use crate::{
+    domain::{facts::OwnObject, plan::Preview},
+    wait::Deadline,
+};
 
 /// The field manager, and the value of label `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "pxc-link";
@@ -34,6 +37,18 @@ pub async fn preview(cluster: &Cluster, object: &Value, force: bool, deadline: D
         patch(cluster, object, &dry_run, deadline),
     )?;
     Ok(Preview { before: before.map(stripped), after })
+}
+
+/// Compares an object as it is with what is to be applied.
+///
+/// # Errors
+/// Any of [`K8sError`].
+pub async fn compared(cluster: &Cluster, wanted: &Value, deadline: Deadline) -> Result<OwnObject, K8sError> {
+    let named = Named::of(wanted);
+    let what = format!("reading {}", named.title());
+    let live = cluster.call(&what, deadline, named.api(cluster).get_opt(&named.name)).await?;
+    let live = live.map(|live| serde_json::to_value(live).unwrap_or_default());
+    Ok(OwnObject::compared(wanted, live.as_ref(), MANAGER))
 }
 
 /// Applies an object and returns what became of it.

@@ -292,7 +292,7 @@ mod tests {
     fn the_code_follows_the_servers_number() {
         let refused = |errno| MysqlError::Refused { server: "s".into(), user: "u".into(), errno, text: String::new() };
         assert_eq!(refused(1045).code(), Code::AccessDenied);
-        assert_eq!(refused(1040).code(), Code::ServerUnreachable);
+        assert_eq!(refused(1040).code(), Code::ServerFull);
         assert_eq!(refused(1049).code(), Code::ServerError);
         let password = MysqlError::Unsendable { field: "password", why: Unsendable::Newline };
         assert_eq!(password.code(), Code::PasswordCharacters);

@@ -56,7 +56,7 @@ pub(crate) async fn facts(session: &Session, sides: &Sides, extent: Extent) -> F
     // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look errant.
     client.members = look(session, client_members).await;
     source.members = look(session, source_members).await;
-    Facts { at, source, client, paths: Vec::new() }
+    Facts { at, source, client, paths: Vec::new(), objects: None }
 }
 
 /// Looks at the link again and takes over what was seen before of what surrounds it, and of the path.

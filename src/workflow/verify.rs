@@ -9,6 +9,7 @@ use super::{
     prove,
     session::Session,
     sides::Sides,
+    wanted,
 };
 use crate::{
     domain::{
@@ -31,10 +32,16 @@ const EVERY: Duration = Duration::from_secs(2);
 pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
     let sides = Sides::connect(session).await;
     let mut facts = gather::facts(session, &sides, Extent::Whole).await;
-    if selection.walks()
-        && let Ok((vip, _)) = desired::desired_vip(&session.spec, &facts)
-    {
-        facts.paths = prove::paths(session, &sides, &facts, vip, prove::UNCHANGED).await;
+    if let Ok((vip, _)) = desired::desired_vip(&session.spec, &facts) {
+        let paths = async {
+            if selection.walks() {
+                prove::paths(session, &sides, &facts, vip, prove::UNCHANGED).await
+            } else {
+                Vec::new()
+            }
+        };
+        let objects = wanted::compared(session, &sides, &facts);
+        (facts.paths, facts.objects) = tokio::join!(paths, objects);
     }
     (report(&session.spec, &facts, selection), facts)
 }

@@ -2,10 +2,18 @@
 
 use std::net::Ipv4Addr;
 
+use futures::future::try_join_all;
 use serde_json::Value;
 
+use super::{session::Session, sides::Sides};
 use crate::{
-    domain::{desired, facts::Facts, problem::Problem, spec::LinkSpec},
+    domain::{
+        desired,
+        facts::{Facts, OwnObject},
+        problem::{Fetched, Problem},
+        spec::LinkSpec,
+    },
+    k8s::apply,
     mesh::objects,
 };
 
@@ -30,4 +38,12 @@ pub(super) fn wanted(spec: &LinkSpec, facts: &Facts) -> Result<Wanted, Problem> 
     let mut entry = objects::service_entry(&parameters);
     objects::remember(&mut entry, &desired::records(spec, facts));
     Ok(Wanted { vip, objects: [entry, objects::destination_rule(&parameters)] })
+}
+
+/// How the objects that are there differ from them; `None` where it is not known what they are to be.
+pub(super) async fn compared(session: &Session, sides: &Sides, facts: &Facts) -> Option<Fetched<Vec<OwnObject>>> {
+    let wanted = wanted(&session.spec, facts).ok()?;
+    let cluster = sides.client().ok()?;
+    let looks = wanted.objects.iter().map(|object| apply::compared(cluster, object, session.deadline));
+    Some(try_join_all(looks).await.into())
 }

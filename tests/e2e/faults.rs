@@ -1,71 +1,169 @@
-//! Every fault of the sandbox: broken, found with its code and evidence, mended as printed, and then the link comes up.
+//! Every fault of the sandbox: broken, found with its code and evidence, mended as printed, and then the link is whole.
 
-use std::sync::Mutex;
+use std::{
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use libtest_mimic::Failed;
-use pxc_link::{domain::hint::Remedy, report};
+use pxc_link::{
+    domain::{code::Exit, hint::Remedy},
+    report,
+};
 use sandbox::{
-    faults::{Fault, Ground, Mender},
+    faults::{Fault, Finder, Ground, Mender},
     world::Cluster,
 };
 
 use crate::{
     stage::{Checked, Stage},
-    tool::Ended,
+    tool::{Ended, Tool},
 };
 
 /// The ground that the world has now; neighbours in the table share it.
 static GROUND: Mutex<Option<&'static Ground>> = Mutex::new(None);
 
-/// The one loop for all of them.
-pub(crate) fn breaks_and_mends(stage: &Stage, fault: &'static Fault) -> Checked {
-    stand_on(stage, fault.ground)?;
-    stage.unlinked()?;
-    let broken = stage.runtime.block_on(fault.break_only(&stage.world)).map_err(Failed::from);
-    let found = broken.and_then(|()| find(stage, fault));
+/// How long the clusters may take until a change is seen everywhere.
+const SETTLED: Duration = Duration::from_secs(20);
+
+/// A fault that touches the whole world.
+pub(crate) fn world(stage: &Stage, fault: &'static Fault) -> Checked {
+    stand_on(stage, fault.ground())?;
+    match fault.found_by {
+        Finder::Setup => stage.unlinked()?,
+        Finder::Verify => drop(stage.linked()?),
+    }
+    let done = breaks_and_mends(stage, &stage.tool(), fault);
     // Whatever was found, the next trial gets a world that is whole.
-    let mended = found.and_then(|ended| mend_as_printed(stage, fault, &ended));
-    stage.runtime.block_on(fault.mend_only(&stage.world))?;
-    if mended.is_err() || is_last_of_its_ground(fault) {
+    stage.runtime.block_on(fault.mend(&stage.world))?;
+    if done.is_err() || is_last_of_its_ground(fault) {
         stand_on(stage, None)?;
     }
-    mended
+    done
 }
 
-fn find(stage: &Stage, fault: &Fault) -> Result<Ended, Failed> {
-    let before = (stage.untouched_objects()?, stage.sql(Cluster::Dr, "SELECT @@gtid_executed")?);
-    let ended = stage.tool().run(&["setup", "--source", "production", "--yes"])?;
-    ended.fails(exit_of(fault.code)?, fault.code, fault.evidence)?;
-    let after = (stage.untouched_objects()?, stage.sql(Cluster::Dr, "SELECT @@gtid_executed")?);
-    if before == after { Ok(ended) } else { Err(format!("something was left: {before:?} {after:?}\n{ended}").into()) }
+/// A fault that has a client and a link of its own.
+pub(crate) fn pair(stage: &Stage, fault: &'static Fault) -> Checked {
+    let tool = stage.tool_of_pairs();
+    stage.runtime.block_on(fault.prepare(&stage.world))?;
+    let done = match fault.found_by {
+        Finder::Setup => Ok(()),
+        Finder::Verify => tool.run(&setup(fault)).and_then(|ended| ended.exits(0)),
+    };
+    let done = done.and_then(|()| breaks_and_mends(stage, &tool, fault));
+    stage.runtime.block_on(async {
+        fault.mend(&stage.world).await?;
+        fault.clear(&stage.world).await
+    })?;
+    done
+}
+
+fn setup(fault: &Fault) -> [&'static str; 4] {
+    ["setup", "--source", fault.link(), "--yes"]
+}
+
+fn verify(fault: &Fault) -> [&'static str; 3] {
+    ["verify", "--source", fault.link()]
+}
+
+/// The one loop for all of them.
+fn breaks_and_mends(stage: &Stage, tool: &Tool, fault: &Fault) -> Checked {
+    stage.runtime.block_on(fault.apply(&stage.world))?;
+    let hint = match fault.found_by {
+        Finder::Setup => {
+            let before = left(stage, fault)?;
+            let ended = tool.run(&setup(fault))?;
+            ended.fails(exit_of(fault.code)?, fault.code, fault.evidence)?;
+            let after = left(stage, fault)?;
+            if before != after {
+                return Err(format!("something was left: {before:?} {after:?}\n{ended}").into());
+            }
+            ended.stderr
+        }
+        Finder::Verify => soon(|| found(&tool.run(&verify(fault))?, fault))?,
+    };
+    match fault.mended_by {
+        Mender::Table => stage.runtime.block_on(fault.mend(&stage.world))?,
+        Mender::Hint => mend_as_printed(stage, tool, &hint)?,
+    }
+    // What was found by looking must be gone by looking again; what kept a link from being made is gone when it is made.
+    if fault.found_by == Finder::Setup || fault.mended_by == Mender::Table {
+        // A Service, that of istiod's webhook too, leads to its new pods a moment after they are ready.
+        soon(|| tool.run(&setup(fault))?.exits(0))?;
+    }
+    soon(|| tool.run(&verify(fault))?.exits(0))
+}
+
+/// What a setup that failed may not leave behind.
+fn left(stage: &Stage, fault: &Fault) -> Result<(String, String), Failed> {
+    if fault.link() == "production" {
+        return Ok((stage.untouched_objects()?, stage.sql(Cluster::Dr, "SELECT @@gtid_executed")?));
+    }
+    let label = format!("pxc-link.io/link={}", fault.link());
+    let objects =
+        ["--context", "dr", "get", "serviceentries,destinationrules,leases", "-A", "-l", &label, "-o", "name"];
+    Ok((stage.kubectl(&objects)?, String::new()))
 }
 
 fn exit_of(code: &str) -> Result<i32, Failed> {
     Ok(code.parse::<pxc_link::domain::code::Code>()?.exit() as i32)
 }
 
-fn mend_as_printed(stage: &Stage, fault: &Fault, ended: &Ended) -> Checked {
-    match fault.mended_by {
-        Mender::Table => stage.runtime.block_on(fault.mend_only(&stage.world))?,
-        Mender::Hint => {
-            let remedies = report::commands(&ended.stderr);
-            if remedies.is_empty() {
-                return Err(format!("no command was printed\n{ended}").into());
+/// Demands that the first check that failed carries the fault's code and evidence; gives what is printed below it.
+fn found(ended: &Ended, fault: &Fault) -> Result<String, Failed> {
+    ended.exits(Exit::Checks as i32)?;
+    let mut lines = ended.stdout.lines().skip_while(|line| !line.contains(" fail "));
+    let first = lines.next().unwrap_or_default();
+    if !first.contains(&format!("[{}]", fault.code)) {
+        return Err(format!("the first failed check should carry {}\n{ended}", fault.code).into());
+    }
+    // What belongs to a check is printed below its words, further in than any check begins.
+    let indented = |line: &&str| line.starts_with("      ");
+    let block: Vec<&str> = std::iter::once(first).chain(lines.take_while(indented)).collect();
+    let mut block = block.join("\n");
+    if block.contains("hint: as above") {
+        // The same hint was printed before, with an earlier check.
+        let earlier = ended.stdout.split_once(first).map_or("", |(earlier, _)| earlier);
+        let hint = earlier.rfind("hint: ").and_then(|at| earlier.get(at..)).unwrap_or_default();
+        block.push_str("\n    ");
+        block.push_str(hint);
+    }
+    match fault.evidence.iter().find(|text| !block.contains(**text)) {
+        None => Ok(block),
+        Some(text) => Err(format!("`{text}` was expected with the first failed check\n{ended}").into()),
+    }
+}
+
+/// Tries until it is good, as changes take a moment to be seen everywhere.
+fn soon<T>(mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T, Failed> {
+    let begun = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if begun.elapsed() < SETTLED => std::thread::sleep(Duration::from_millis(200)),
+            end => return end,
+        }
+    }
+}
+
+fn mend_as_printed(stage: &Stage, tool: &Tool, hint: &str) -> Checked {
+    let remedies = report::commands(hint);
+    if remedies.is_empty() {
+        return Err(format!("no command was printed\n{hint}").into());
+    }
+    let admin = stage.tool().with("KUBECONFIG", stage.world.admin_kubeconfig().display().to_string());
+    for remedy in remedies {
+        match remedy {
+            Remedy::Argv(argv) if argv.first().is_some_and(|program| program == "pxc-link") => {
+                tool.run_agreed(&argv)?;
             }
             // A person at the terminal has an administrator's rights; the tool's own user has not.
-            let admin = stage.tool().with("KUBECONFIG", stage.world.admin_kubeconfig().display().to_string());
-            for remedy in remedies {
-                match remedy {
-                    Remedy::Argv(argv) => admin.run_hint(&argv)?,
-                    Remedy::Sql { server, statement } => {
-                        return Err(format!("a statement for {server} was not expected here: {statement}").into());
-                    }
-                }
+            Remedy::Argv(argv) => admin.run_hint(&argv)?,
+            Remedy::Sql { server, statement } => {
+                return Err(format!("a statement for {server} was not expected here: {statement}").into());
             }
         }
     }
-    stage.linked()?;
-    stage.tool().run(&["verify", "--source", "production"])?.exits(0)
+    Ok(())
 }
 
 fn stand_on(stage: &Stage, wanted: Option<&'static Ground>) -> Checked {
@@ -86,6 +184,6 @@ fn stand_on(stage: &Stage, wanted: Option<&'static Ground>) -> Checked {
 }
 
 fn is_last_of_its_ground(fault: &Fault) -> bool {
-    let mut later = sandbox::faults::FAULTS.iter().skip_while(|other| other.name != fault.name).skip(1);
-    !later.any(|other| other.ground.map(|ground| ground.name) == fault.ground.map(|ground| ground.name))
+    let mut later = sandbox::faults::all().skip_while(|other| other.name != fault.name).skip(1);
+    !later.any(|other| other.ground().map(|ground| ground.name) == fault.ground().map(|ground| ground.name))
 }

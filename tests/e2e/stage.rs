@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{OnceLock, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -35,14 +35,27 @@ pub(crate) struct Stage {
     _lock: File,
 }
 
-static STAGE: OnceLock<Result<Mutex<Stage>, String>> = OnceLock::new();
+static STAGE: OnceLock<Result<RwLock<Stage>, String>> = OnceLock::new();
 
-/// Runs one trial on the stage, which is raised where it does not stand.
+/// Runs one trial alone on the stage, which is raised where it does not stand.
 pub(crate) fn run(name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
-    let stage = STAGE.get_or_init(|| raise().map(Mutex::new)).as_ref().map_err(|error| Failed::from(error.clone()))?;
-    let stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+    let stage = stage()?.write().unwrap_or_else(PoisonError::into_inner);
+    timed(name, || body(&stage))
+}
+
+/// Runs one trial beside others that touch what is their own only.
+pub(crate) fn run_beside(name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
+    let stage = stage()?.read().unwrap_or_else(PoisonError::into_inner);
+    timed(name, || body(&stage))
+}
+
+fn stage() -> Result<&'static RwLock<Stage>, Failed> {
+    STAGE.get_or_init(|| raise().map(RwLock::new)).as_ref().map_err(|error| Failed::from(error.clone()))
+}
+
+fn timed(name: &str, body: impl FnOnce() -> Checked) -> Checked {
     let begun = Instant::now();
-    body(&stage)?;
+    body()?;
     let took = begun.elapsed();
     if took > TRIAL { Err(format!("{name} took {took:?}, longer than {TRIAL:?}").into()) } else { Ok(()) }
 }
@@ -70,13 +83,15 @@ fn raise() -> Result<Stage, String> {
     let folder = tempfile::tempdir().map_err(|error| words(&error))?;
     let stage = Stage { world, runtime, folder, _lock: lock };
     stage.write("pxc-link.yaml", LINK).map_err(|error| words(&*error))?;
+    fs::create_dir(stage.pairs()).map_err(|error| words(&error))?;
+    stage.write("pairs/pxc-link.yaml", &sandbox::faults::configuration()).map_err(|error| words(&*error))?;
     Ok(stage)
 }
 
 /// Takes the world down if a trial raised it.
 pub(crate) fn strike() -> Result<(), String> {
     let Some(Ok(stage)) = STAGE.get() else { return Ok(()) };
-    let stage = stage.lock().unwrap_or_else(PoisonError::into_inner);
+    let stage = stage.write().unwrap_or_else(PoisonError::into_inner);
     let cache = Cache::of_user().map_err(|error| error.to_string())?;
     stage.runtime.block_on(world::down(&cache, WORLD)).map_err(|error| error.to_string())?;
     Ok(())
@@ -105,6 +120,15 @@ impl Stage {
     /// The tool in the stage's folder with the world's environment.
     pub(crate) fn tool(&self) -> Tool {
         Tool::new(self.folder.path(), self.world.environment())
+    }
+
+    /// The tool in the folder whose configuration has the links of faults that have one of their own.
+    pub(crate) fn tool_of_pairs(&self) -> Tool {
+        Tool::new(&self.pairs(), self.world.environment())
+    }
+
+    fn pairs(&self) -> PathBuf {
+        self.folder.path().join("pairs")
     }
 
     /// Writes a file beside the configuration.

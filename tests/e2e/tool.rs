@@ -90,6 +90,23 @@ impl Tool {
         Ok(Ended { code: code.flatten(), stdout: text(stdout), stderr: text(stderr), took: begun.elapsed() })
     }
 
+    /// Runs a pxc-link of a hint, as printed, on a terminal where a person agrees to what it asks.
+    pub(crate) fn run_agreed(&self, argv: &[String]) -> Checked {
+        let arguments: Vec<&str> = argv.iter().skip(1).map(String::as_str).collect();
+        let longest = u64::try_from(LONGEST.as_millis())?;
+        let mut session = rexpect::session::spawn_command(self.command(&arguments), Some(longest))?;
+        let asked = session.exp_string("[y/N]");
+        if asked.is_ok() {
+            session.send_line("y")?;
+        }
+        let rest = session.exp_eof()?;
+        let status = session.process().wait()?;
+        if format!("{status:?}").ends_with(", 0)") {
+            return Ok(());
+        }
+        Err(format!("the hint {argv:?} ended with {status:?}: {asked:?} {rest}").into())
+    }
+
     /// Runs a command line of a hint, as printed.
     pub(crate) fn run_hint(&self, argv: &[String]) -> Checked {
         let Some((program, arguments)) = argv.split_first() else { return Err("an empty command".into()) };

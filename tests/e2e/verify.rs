@@ -112,9 +112,9 @@ fn wait(stage: &Stage) -> Checked {
 fn junit(stage: &Stage) -> Checked {
     stage.linked()?;
     let fault = faults::find("endpoint-refused").ok_or("the fault is gone")?;
-    stage.runtime.block_on(fault.break_only(&stage.world))?;
+    stage.runtime.block_on(fault.apply(&stage.world))?;
     let ended = stage.tool().run(&["verify", "-o", "junit"]);
-    stage.runtime.block_on(fault.mend_only(&stage.world))?;
+    stage.runtime.block_on(fault.mend(&stage.world))?;
     let ended = ended?;
     ended.exits(4)?;
     let document = quick_junit::Report::deserialize_from_str(&ended.stdout).map_err(|error| error.to_string())?;

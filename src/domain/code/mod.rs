@@ -123,15 +123,15 @@ codes! {
     RuleOverridden 336 Checks "another DestinationRule is taken for the mesh name" ["mesh:30"];
     EntriesHidden 337 Checks "the mesh configuration hides ServiceEntries of the namespace" [];
     EntryElsewhere 338 Checks "the link's ServiceEntry is not where the members look" ["mesh:3", "mesh:18"];
-    EndpointRefused 340 Checks "the endpoint refuses the connection" ["mesh:36", "mesh:46"];
-    EndpointSilent 341 Checks "the endpoint does not answer" ["mesh:37", "mesh:38", "mesh:39", "mesh:45"];
+    EndpointRefused 340 Checks "the endpoint refuses the connection" ["mesh:36", "mesh:39", "mesh:46"];
+    EndpointSilent 341 Checks "the endpoint does not answer" ["mesh:37", "mesh:38", "mesh:45"];
     PermissiveHang 342 Checks "the source's sidecar waits for the client to speak first" ["mesh:47", "repl:19"];
     StrictHang 343 Checks "the source's sidecar demands mutual TLS" ["mesh:48"];
     AuthorizationDenied 344 Checks "the mesh denies the connection" [];
     SelfConnection 345 Checks "the mesh name leads back to the replica" ["mesh:56"];
     WrongServer 346 Checks "the mesh name leads to a server that is no known source member" [];
     NoProbe 347 Checks "the member's container has no client to prove the path with" [];
-    PathBroken 348 Checks "the path fails in a way not known here" ["mesh:49", "mesh:50", "repl:17"];
+    PathBroken 348 Checks "the path fails in a way not known here" ["mesh:50", "repl:17"];
     PeerAuthenticationVoid 349 Checks "an older PeerAuthentication decides" [];
     IngressPolicy 350 Checks "a NetworkPolicy may keep connections out of the source" [];
     EgressPolicy 351 Checks "a NetworkPolicy may keep the members in" ["mesh:40"];
@@ -143,8 +143,11 @@ codes! {
     LeftChanged 364 Checks "something outside the link stays changed" [];
     EndpointDead 366 Checks "the name works and an endpoint behind it does not" ["mesh:44"];
     AnotherProxy 367 Checks "a proxy answers in the place of the service" [];
+    MeshTls 371 Checks "the sidecars speak TLS to a port that does not" ["mesh:49"];
+    ConnectionLimit 372 Checks "the sidecar may open no more connections" ["mesh:43"];
+    ObjectsChanged 373 Checks "the link's own mesh objects are missing or were changed" ["mesh:6"];
 
-    ServerUnreachable 401 Unreachable "the server cannot be reached" ["mesh:51", "repl:22"];
+    ServerUnreachable 401 Unreachable "the server cannot be reached" ["repl:22"];
     AccessDenied 402 Unreachable "the server refuses the account" [];
     PrivilegeMissing 403 Unreachable "the account lacks a privilege" [];
     TlsRequired 404 Checks "the server demands TLS" ["repl:26"];
@@ -156,6 +159,7 @@ codes! {
     VersionTooOld 411 Checks "the server is older than 8.0.26" [];
     ServerError 412 Checks "the server answers with an error" ["repl:36", "repl:40"];
     PlainChannel 413 Checks "the channel is not encrypted" [];
+    ServerFull 414 Unreachable "the server takes no more connections" ["mesh:51"];
 
     PrerequisiteMissing 501 Checks "a server setting does not allow the link" ["repl:6", "repl:12"];
     ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:3", "repl:8", "repl:9"];

@@ -2,6 +2,7 @@
 
 mod cluster;
 mod mesh;
+mod objects;
 mod server;
 mod service;
 mod surroundings;
@@ -18,6 +19,7 @@ pub use cluster::{
 pub use mesh::{
     DirectFacts, EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, Moved, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd,
 };
+pub use objects::{ChangedField, OwnObject};
 pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ThreadError, ThreadState};
 pub use service::{BackendFacts, HostPortFacts, IngressFacts, PxcFacts, ServiceFacts, ServicePortFacts};
 pub use surroundings::{ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, SourceSurroundings};
@@ -35,6 +37,9 @@ pub struct Facts {
     pub client: ClientFacts,
     /// The path from each of the client's pods to each port; empty until the mesh objects are there.
     pub paths: Vec<PathFacts>,
+    /// The link's own mesh objects; `None` where they were not compared with what is wanted.
+    #[serde(default)]
+    pub objects: Option<Fetched<Vec<OwnObject>>>,
 }
 
 /// The source's side.

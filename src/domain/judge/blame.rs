@@ -62,6 +62,7 @@ pub(super) fn cut_in_tls(errno: Option<u16>, text: &str) -> bool {
 pub(super) fn login_code(errno: Option<u16>, text: &str) -> Code {
     let cause = Cause::of(errno.map(u32::from), text);
     cause.receiver_code().unwrap_or(match (cause, errno) {
+        (Cause::HostBlocked | Cause::TooManyConnections, _) => Code::ServerFull,
         (Cause::ConnectionLost | Cause::CannotConnect | Cause::UnknownHost, _) => Code::PathBroken,
         (_, Some(1000..=1999 | 3000..)) => Code::ServerError,
         _ => Code::PathBroken,

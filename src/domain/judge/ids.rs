@@ -28,6 +28,7 @@ checks! {
     VIP_FREE "mesh.vip_free" Preflight "is the virtual address unused by others?";
     HOST_FREE "mesh.host_free" Preflight "is the mesh name defined by nobody else?";
     PEER_PLAIN "peer.plain" Preflight "do the source's sidecars take connections without mutual TLS?";
+    MESH_OBJECTS "mesh.objects" Preflight "are the link's own mesh objects as setup writes them?";
 
     HOST_NO_SERVICE "mesh.host_no_service" Preflight "is the mesh name no Service's name?";
     PORT_UNSHARED "mesh.port_unshared" Preflight "has nobody else the link's port on every address?";

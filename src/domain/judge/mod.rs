@@ -41,6 +41,7 @@ pub use prerequisites::prerequisites;
 pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = access(spec, facts);
     checks.extend(mesh_preflight(spec, facts));
+    checks.extend(mesh::objects(spec, facts));
     let current = endpoints_current(spec, facts, &checks);
     checks.push(current.clone());
     checks.extend(mesh_objects(spec, facts));

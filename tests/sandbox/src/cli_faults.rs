@@ -1,19 +1,19 @@
 //! The commands of `cargo sandbox` that list faults, break a world on purpose and mend it.
 
-use std::io;
+use std::{fs, io};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use sandbox::cache::Cache;
-use sandbox::faults::{self, FAULTS, Fault, FaultError, Mender};
+use sandbox::faults::{self, Fault, FaultError, Finder, Mender, Scope};
 use sandbox::progress::{Progress, took};
 use sandbox::world::{Cluster, World, WorldError};
 
 use crate::cli::{argument, print};
 use crate::cli_world::Name;
 
-/// What finds a fault, as it is typed.
-const FIND: &str = "pxc-link setup --source production --yes";
+/// The file with the links of faults that have one of their own, in the world's directory.
+const LINKS: &str = "faults.yaml";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FaultCommand {
@@ -41,19 +41,21 @@ pub(crate) enum FaultCliError {
     World(#[from] WorldError),
     #[error("`{name}` is only half done: {cause}; once that is seen to, run `cargo sandbox mend {name}{argument}`")]
     Half { name: &'static str, argument: String, cause: Box<FaultError> },
+    #[error("`{name}` breaks a link that is up; run `{command}` first, then break it again")]
+    Unlinked { name: &'static str, command: String },
     #[error("could not write the output or start working: {0}")]
     Io(#[from] io::Error),
 }
 
 fn fault_parser() -> impl TypedValueParser<Value = &'static Fault> {
-    PossibleValuesParser::new(FAULTS.iter().map(|fault| PossibleValue::new(fault.name).help(fault.what)))
+    PossibleValuesParser::new(faults::all().map(|fault| PossibleValue::new(fault.name).help(fault.what)))
         .try_map(|name| faults::find(&name).ok_or("there is no such fault"))
 }
 
 impl FaultCommand {
     pub(crate) fn run(self, cache: &Cache) -> Result<(), FaultCliError> {
         let (which, breaks) = match self {
-            Self::Faults => return Ok(print(&list(FAULTS))?),
+            Self::Faults => return Ok(print(&list())?),
             Self::Break(which) => (which, true),
             Self::Mend(which) => (which, false),
         };
@@ -62,26 +64,37 @@ impl FaultCommand {
         let progress = Progress::new();
         progress.note(&format!("{} `{name}`: {}", if breaks { "breaking" } else { "mending" }, fault.what));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let done =
-            runtime.block_on(async { if breaks { fault.apply(&world).await } else { fault.mend(&world).await } });
-        done.map_err(|cause| FaultCliError::Half {
-            name: fault.name,
-            argument: argument(&name),
-            cause: Box::new(cause),
-        })?;
+        let half = |cause| FaultCliError::Half { name: fault.name, argument: argument(&name), cause: Box::new(cause) };
+        let done: Result<(), FaultCliError> = runtime.block_on(async {
+            if breaks {
+                fault.prepare(&world).await.map_err(half)?;
+                if matches!(fault.scope, Scope::Pair) {
+                    fs::write(world.dir().join(LINKS), faults::configuration())?;
+                }
+                if fault.found_by == Finder::Verify && !fault.is_linked(&world).await.map_err(half)? {
+                    return Err(FaultCliError::Unlinked { name: fault.name, command: typed(fault, &world, "setup") });
+                }
+                Ok(fault.apply(&world).await.map_err(half)?)
+            } else {
+                fault.mend(&world).await.map_err(half)?;
+                // A pair stays, so that it can be seen whole.
+                if matches!(fault.scope, Scope::Pair) { Ok(()) } else { Ok(fault.clear(&world).await.map_err(half)?) }
+            }
+        });
+        done?;
         progress.note(&format!("{} ({})", if breaks { "broken" } else { "mended" }, took(progress.elapsed())));
-        Ok(print(&if breaks { after_break(fault, &name) } else { after_mend(fault, &name) })?)
+        Ok(print(&if breaks { after_break(fault, &world) } else { after_mend(fault, &world) })?)
     }
 }
 
 /// One line a fault, the code last.
-fn list(faults: &[Fault]) -> String {
+fn list() -> String {
     let by = |fault: &Fault| match fault.mended_by {
         Mender::Hint => "its hint",
         Mender::Table => "mend",
     };
     let mut lines = vec![["FAULT", "WHAT IS BROKEN", "MENDED BY", "ROWS", "CODE"].map(str::to_owned)];
-    lines.extend(faults.iter().map(|fault| {
+    lines.extend(faults::all().map(|fault| {
         [fault.name, fault.what, by(fault), &fault.rows.join(" "), fault.code].map(|cell| match cell {
             "" => "-".to_owned(),
             text => text.to_owned(),
@@ -93,23 +106,45 @@ fn list(faults: &[Fault]) -> String {
     lines.iter().map(line).collect()
 }
 
-fn after_break(fault: &Fault, world: &str) -> String {
-    let argument = argument(world);
+/// A command of pxc-link on the link of a fault, as it is typed.
+fn typed(fault: &Fault, world: &World, command: &str) -> String {
+    let config = match fault.scope {
+        Scope::World(_) => String::new(),
+        Scope::Pair => format!("--config {} ", world.dir().join(LINKS).display()),
+    };
+    let yes = if command == "setup" { " --yes" } else { "" };
+    format!("pxc-link {config}{command} --source {}{yes}", fault.link())
+}
+
+fn after_break(fault: &Fault, world: &World) -> String {
+    let name = &world.options().name;
+    let argument = argument(name);
     let by_hand = if fault.mended_by == Mender::Hint { "as the hint says, or " } else { "" };
+    let find = typed(
+        fault,
+        world,
+        match fault.found_by {
+            Finder::Setup => "setup",
+            Finder::Verify => "verify",
+        },
+    );
     let mut text = format!(
-        "to see it found ({code}):  {FIND}\nto read about it:          pxc-link explain {code}\n\
+        "to see it found ({code}):  {find}\nto read about it:          pxc-link explain {code}\n\
          to mend it:                {by_hand}cargo sandbox mend {name}{argument}\n",
         code = fault.code,
         name = fault.name,
     );
-    text.push_str(&emptied(fault, world));
+    text.push_str(&emptied(fault, name));
     text
 }
 
-fn after_mend(fault: &Fault, world: &str) -> String {
-    let mut text =
-        format!("to see that it is whole:   {FIND}\n                           pxc-link verify --source production\n");
-    text.push_str(&emptied(fault, world));
+fn after_mend(fault: &Fault, world: &World) -> String {
+    let mut text = format!(
+        "to see that it is whole:   {}\n                           {}\n",
+        typed(fault, world, "setup"),
+        typed(fault, world, "verify")
+    );
+    text.push_str(&emptied(fault, &world.options().name));
     text
 }
 
@@ -136,18 +171,11 @@ mod tests {
 
     #[test]
     fn every_fault_has_a_line_that_ends_with_its_code() {
-        let text = list(FAULTS);
-        assert_eq!(text.lines().count(), FAULTS.len() + 1);
-        for (line, fault) in text.lines().skip(1).zip(FAULTS) {
+        let text = list();
+        assert_eq!(text.lines().count(), faults::all().count() + 1);
+        for (line, fault) in text.lines().skip(1).zip(faults::all()) {
             assert!(line.starts_with(fault.name) && line.ends_with(fault.code), "{line}");
         }
-    }
-
-    #[test]
-    fn what_to_type_names_the_world() {
-        let fault = faults::find("no-sidecar").unwrap();
-        assert!(after_break(fault, "other").contains("cargo sandbox mend no-sidecar --name other\n"));
-        assert!(after_break(fault, "default").contains("cargo sandbox mend no-sidecar\n"));
     }
 
     #[test]

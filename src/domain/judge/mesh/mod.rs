@@ -9,6 +9,7 @@ mod entrance;
 mod injection;
 mod names;
 mod network;
+mod objects;
 mod policies;
 mod rules;
 mod services;
@@ -16,6 +17,7 @@ mod sidecar;
 mod visibility;
 
 pub use current::endpoints_current;
+pub(super) use objects::{CHANGED, differences, mending, objects};
 pub(super) use sidecar::sidecar_verdict;
 
 use super::{ask, ids, member, members, peer};

@@ -36,7 +36,8 @@ impl Road<'_> {
         match (&envoy.listener_cluster, &envoy.listener_error) {
             (_, Some(error)) => asked.failed(
                 Problem::new(Code::NoListener, format!("Envoy in `{pod}` refuses the listener {listener}"))
-                    .seen(format!("error_state: {error}"))
+                    // Envoy prints the whole message that it refused, and its reason after it.
+                    .seen(format!("error_state: {}", error.trim().lines().last().unwrap_or_default()))
                     .hint(with(
                         Hint::text("the error names what it collides with; remove that object, or the EnvoyFilter that touches the listener"),
                         self.kubectl().map(|kubectl| kubectl.line_bare(&["get", "envoyfilter,serviceentry", "--all-namespaces"])),

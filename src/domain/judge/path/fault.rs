@@ -55,7 +55,7 @@ pub(super) fn look_at_service(road: &Road<'_>) -> Vec<Remedy> {
 
 /// The endpoint refuses.
 pub(super) fn refused(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
-    let what = format!("{} refuses the connection: nothing listens there", target(road));
+    let what = format!("{} refuses the connection: nothing listens there, or a firewall rejects it", target(road));
     let operator = members(road.facts, Side::Source).iter().find_map(|one| match owner(&one.pod) {
         Owner::Operator(resource) => Some(resource),
         _ => None,
@@ -237,6 +237,11 @@ pub(super) fn login(
             ),
         ),
         Code::TlsVerification => (tls_words(road, link), tls_hint(road, link)),
+        Code::ServerFull => (
+            "the source takes no more connections, or blocks the address they come from".to_owned(),
+            Hint::text("free connections or raise the limit; for 1129 truncate `performance_schema.host_cache` there")
+                .sql(server, "SHOW GLOBAL VARIABLES LIKE 'max_connections'"),
+        ),
         Code::PathBroken => (
             format!("the login through `{host}` was cut off in a way not known here"),
             with(Hint::text("the source's error log says whether mysqld saw the login"), look_at_service(road)),

@@ -4,6 +4,7 @@
 //! A TCP connect proves nothing, as the sidecar accepts before it dials. The verdict comes from three facts together: how
 //! the client ended, how Envoy's counters moved meanwhile, and what the source's side says about its sidecars.
 
+mod changed;
 mod direct;
 mod envoy;
 mod fault;
@@ -67,6 +68,7 @@ pub fn path(spec: &LinkSpec, facts: &Facts, member: &str, port: u16) -> Vec<Chec
         None => road.service(&mut checks),
     }
     checks.push(road.direct(&checks));
+    changed::explain(spec, facts, &mut checks);
     checks
 }
 

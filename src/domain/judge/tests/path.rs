@@ -467,12 +467,8 @@ fn what_the_server_answers_decides_the_code() {
             "ERROR 2026 (HY000): SSL connection error: SSL_CTX_set_default_verify_paths failed",
             Code::CaFileMissing,
         ),
-        (1040, "ERROR 1040 (HY000): Too many connections", Code::ServerError),
-        (
-            1129,
-            "ERROR 1129 (HY000): Host '198.18.0.11' is blocked because of many connection errors",
-            Code::ServerError,
-        ),
+        (1040, "ERROR 1040 (HY000): Too many connections", Code::ServerFull),
+        (1129, "ERROR 1129 (HY000): Host '198.18.0.11' is blocked because of many connection errors", Code::ServerFull),
     ] {
         let check = broken(ids::PATH_QUERY, &replica(0), ("failed", code), |_, facts| {
             probe(facts, error(80, errno, text), 1, 0);

@@ -2,10 +2,17 @@
 
 use std::process::Output;
 
-use crate::world::{Account, Cluster, World, WorldError};
+use super::{Fault, Scope, pair};
+use crate::world::{
+    Account, Cluster, DEMO, HELLO_GREETING, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT, World, WorldError,
+};
 
-/// One thing done to a world. Texts may hold `${SOURCE_NODE}`, `${REPLICA_POD}` (addresses) and `${REPL}`, `${PXC_LINK}`
-/// (passwords as SQL literals).
+/// One thing done to a world. Texts may hold
+/// - `${SOURCE_NODE}`, `${HELLO_POD}`, `${REPLICA_POD}`, `${CLIENT_POD}`: addresses, the last of the broken link's client;
+/// - `${NS}`, `${POD}`, `${CONTAINER}`: namespace of the broken link's client, its pod, its container;
+/// - `${LINK}`, `${HOST}`, `${PORT}`, `${PORT_NAME}`, `${NODE_PORT}`: the link, its mesh name and port, and the source's node port;
+/// - `${ENTRY}`, `${RULE}`, `${VIP}`: its ServiceEntry, DestinationRule (their names) and virtual address, where it is linked;
+/// - `${REPL}`, `${PXC_LINK}`: passwords as SQL literals.
 #[derive(Debug)]
 pub enum Act {
     /// `kubectl --context CLUSTER …` with an administrator's rights.
@@ -50,39 +57,81 @@ pub enum FaultError {
 /// Rules taken out at the most; more than a fault that was applied twice by a crash can have left.
 const RULES: usize = 8;
 
-pub(super) async fn all(world: &World, acts: &[Act]) -> Result<(), FaultError> {
+/// The link that acts are about.
+#[derive(Clone, Copy)]
+struct Link<'a> {
+    name: &'a str,
+    namespace: &'a str,
+    host: &'a str,
+    container: &'a str,
+    port: (u16, &'a str, u16),
+}
+
+/// Carries out acts on the link of a fault.
+pub(super) async fn all(world: &World, fault: &Fault, acts: &[Act]) -> Result<(), FaultError> {
+    let (namespace, host) = place(fault);
+    let (container, port) = match fault.scope {
+        Scope::World(_) => ("pxc", (3306, "tcp-mysql", SOURCE_NODE_PORT)),
+        Scope::Pair => ("client", (9001, "tcp-greeting", HELLO_GREETING)),
+    };
+    let link = Link { name: fault.link(), namespace: &namespace, host: &host, container, port };
     for act in acts {
-        one(world, act).await?;
+        one(world, link, act).await?;
     }
     Ok(())
 }
 
-async fn one(world: &World, act: &Act) -> Result<(), FaultError> {
+/// Whether the link of a fault has a ServiceEntry.
+pub(super) async fn is_linked(world: &World, fault: &Fault) -> Result<bool, FaultError> {
+    let label = format!("pxc-link.io/link={}", fault.link());
+    let args = ["-n", &place(fault).0, "get", "serviceentry", "-l", &label, "-o", "name"];
+    Ok(!kubectl(world, Cluster::Dr, &args).await?.is_empty())
+}
+
+/// Namespace and mesh name of the link of a fault.
+fn place(fault: &Fault) -> (String, String) {
+    match fault.scope {
+        Scope::World(_) => (NAMESPACE.to_owned(), SOURCE_HOST.to_owned()),
+        Scope::Pair => (pair::namespace(fault.name), pair::host(fault.name)),
+    }
+}
+
+/// Carries out acts that are about no link.
+pub(super) async fn without_link(world: &World, acts: &[Act]) -> Result<(), FaultError> {
+    let none = Link { name: "", namespace: "", host: "", container: "", port: (0, "", 0) };
+    for act in acts {
+        one(world, none, act).await?;
+    }
+    Ok(())
+}
+
+async fn one(world: &World, link: Link<'_>, act: &Act) -> Result<(), FaultError> {
     match act {
         Act::Kubectl(cluster, args) => {
-            kubectl(world, *cluster, args).await?;
+            let args = filled(world, link, args).await?;
+            kubectl(world, *cluster, &strs(&args)).await?;
         }
         Act::KubectlIfThere(cluster, args) => {
-            let args = [&["--context", cluster.name()], *args].concat();
-            world.kubectl(&args).await?;
+            // What is looked up to name the thing may be gone as well.
+            if let Ok(args) = filled(world, link, args).await {
+                world.kubectl(&[&["--context", cluster.name()], &strs(&args)[..]].concat()).await?;
+            }
         }
-        Act::Apply(cluster, yaml) => world.apply_yaml(*cluster, yaml).await?,
+        Act::Apply(cluster, yaml) => world.apply_yaml(*cluster, &filled(world, link, &[yaml]).await?.concat()).await?,
         Act::Rule(cluster, table, rule) => {
-            let argv = iptables(world, table, "-I", rule).await?;
-            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-            good(&argv.join(" "), world.node_exec(*cluster, &argv).await?)?;
+            let argv = iptables(world, link, table, "-I", rule).await?;
+            good(&argv.join(" "), world.node_exec(*cluster, &strs(&argv)).await?)?;
         }
         Act::NoRule(cluster, table, rule) => {
-            let argv = iptables(world, table, "-D", rule).await?;
-            let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
+            let argv = iptables(world, link, table, "-D", rule).await?;
             for _ in 0..RULES {
-                if !world.node_exec(*cluster, &argv).await?.status.success() {
+                if !world.node_exec(*cluster, &strs(&argv)).await?.status.success() {
                     break;
                 }
             }
         }
         Act::Sql(cluster, statement) => {
-            let statement = filled(world, &[statement]).await?;
+            let statement = filled(world, link, &[statement]).await?;
             world.mysql(*cluster, 0, &statement.concat()).await?;
         }
         Act::Stop(cluster, daemon) => drop(world.stop(*cluster, daemon).await?),
@@ -96,8 +145,18 @@ async fn one(world: &World, act: &Act) -> Result<(), FaultError> {
     Ok(())
 }
 
-async fn iptables(world: &World, table: &str, verb: &str, rule: &[&str]) -> Result<Vec<String>, FaultError> {
-    filled(world, &[&["iptables", "-w", "-t", table, verb], rule].concat()).await
+async fn iptables(
+    world: &World,
+    link: Link<'_>,
+    table: &str,
+    verb: &str,
+    rule: &[&str],
+) -> Result<Vec<String>, FaultError> {
+    filled(world, link, &[&["iptables", "-w", "-t", table, verb], rule].concat()).await
+}
+
+fn strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 async fn kubectl(world: &World, cluster: Cluster, args: &[&str]) -> Result<String, FaultError> {
@@ -106,7 +165,7 @@ async fn kubectl(world: &World, cluster: Cluster, args: &[&str]) -> Result<Strin
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn good(command: &str, output: Output) -> Result<Output, FaultError> {
+pub(super) fn good(command: &str, output: Output) -> Result<Output, FaultError> {
     if output.status.success() {
         return Ok(output);
     }
@@ -114,22 +173,50 @@ fn good(command: &str, output: Output) -> Result<Output, FaultError> {
     Err(FaultError::Command { command: command.to_owned(), status: output.status, said })
 }
 
-/// Puts addresses and passwords in their places.
-async fn filled(world: &World, texts: &[&str]) -> Result<Vec<String>, FaultError> {
+/// Puts names, addresses and passwords in their places; what only the cluster knows is asked for where it is used.
+async fn filled(world: &World, link: Link<'_>, texts: &[&str]) -> Result<Vec<String>, FaultError> {
     let literal = |account| format!("'{}'", world.password(account).replace('\\', "\\\\").replace('\'', "''"));
     let mut done: Vec<String> = texts
         .iter()
         .map(|text| {
             text.replace("${SOURCE_NODE}", &world.node_address(Cluster::Production).to_string())
+                .replace("${NS}", link.namespace)
+                .replace("${LINK}", link.name)
+                .replace("${HOST}", link.host)
+                .replace("${CONTAINER}", link.container)
+                .replace("${PORT}", &link.port.0.to_string())
+                .replace("${PORT_NAME}", link.port.1)
+                .replace("${NODE_PORT}", &link.port.2.to_string())
                 .replace("${REPL}", &literal(Account::Replication))
                 .replace("${PXC_LINK}", &literal(Account::PxcLink))
         })
         .collect();
-    if done.iter().any(|text| text.contains("${REPLICA_POD}")) {
-        let pod = ["-n", "pxc", "get", "pod", "pxc-0", "-o", "jsonpath={.status.podIP}"];
-        let address = kubectl(world, Cluster::Dr, &pod).await?;
-        for text in &mut done {
-            *text = text.replace("${REPLICA_POD}", &address);
+    let own = format!("pxc-link.io/link={}", link.name);
+    let first_ip = "jsonpath={.items[0].status.podIP}";
+    let name = "jsonpath={.items[0].metadata.name}";
+    let asked: [(&str, Cluster, [&str; 8]); 7] = [
+        ("${REPLICA_POD}", Cluster::Dr, ["-n", NAMESPACE, "get", "pod", "-l", "app=pxc", "-o", first_ip]),
+        (
+            "${CLIENT_POD}",
+            Cluster::Dr,
+            ["-n", link.namespace, "get", "pod", "-l", "app in (client,pxc)", "-o", first_ip],
+        ),
+        ("${POD}", Cluster::Dr, ["-n", link.namespace, "get", "pod", "-l", "app in (client,pxc)", "-o", name]),
+        ("${HELLO_POD}", Cluster::Production, ["-n", DEMO, "get", "pod", "-l", "app=hello", "-o", first_ip]),
+        ("${ENTRY}", Cluster::Dr, ["-n", link.namespace, "get", "serviceentry", "-l", &own, "-o", name]),
+        ("${RULE}", Cluster::Dr, ["-n", link.namespace, "get", "destinationrule", "-l", &own, "-o", name]),
+        (
+            "${VIP}",
+            Cluster::Dr,
+            ["-n", link.namespace, "get", "serviceentry", "-l", &own, "-o", "jsonpath={.items[0].spec.addresses[0]}"],
+        ),
+    ];
+    for (placeholder, cluster, args) in asked {
+        if done.iter().any(|text| text.contains(placeholder)) {
+            let value = kubectl(world, cluster, &args).await?;
+            for text in &mut done {
+                *text = text.replace(placeholder, &value);
+            }
         }
     }
     Ok(done)

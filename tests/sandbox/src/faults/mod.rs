@@ -1,10 +1,11 @@
-//! Faults: ways to break a world on purpose, as data, and the two verbs that carry them out.
+//! Faults: ways to break a world on purpose, as data, and the verbs that carry them out.
 
 mod act;
+mod pair;
 mod table;
 
 pub use act::{Act, FaultError};
-pub use table::FAULTS;
+pub use pair::configuration;
 
 use crate::world::{Cluster, World};
 
@@ -15,8 +16,10 @@ pub struct Fault {
     pub name: &'static str,
     /// What is broken, in a few words.
     pub what: &'static str,
-    /// What the world must have before it can be broken this way; neighbours in the table with the same ground share it.
-    pub ground: Option<&'static Ground>,
+    /// How much of the world it touches.
+    pub scope: Scope,
+    /// What finds it.
+    pub found_by: Finder,
     /// Rows of the failure tables this covers: `mesh:36`, `repl:20`.
     pub rows: &'static [&'static str],
     /// The code that must be reported.
@@ -29,6 +32,26 @@ pub struct Fault {
     pub apply: &'static [Act],
     /// What mends it without a look at any hint; harmless where nothing is broken.
     pub mend: &'static [Act],
+}
+
+/// How much of a world a fault touches.
+#[derive(Debug, Clone, Copy)]
+pub enum Scope {
+    /// The link `production`, or the world itself, on a ground if it needs one: nothing else can be tried meanwhile. Neighbours
+    /// in the table with the same ground share it.
+    World(Option<&'static Ground>),
+    /// A namespace, a mesh name and a light client of its own, linked to the service `hello`: faults of this kind stand side by
+    /// side.
+    Pair,
+}
+
+/// What finds a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finder {
+    /// `setup`, from a state without the link.
+    Setup,
+    /// `verify`, on a link that was good before it was broken.
+    Verify,
 }
 
 /// Who mends a fault in the tests.
@@ -51,37 +74,69 @@ pub struct Ground {
     pub clear: &'static [Act],
 }
 
+/// Every fault: those that touch the whole world first, each beside those of the same ground.
+pub fn all() -> impl Iterator<Item = &'static Fault> {
+    table::ALL.iter().copied().flatten()
+}
+
 /// The fault of a name.
 pub fn find(name: &str) -> Option<&'static Fault> {
-    FAULTS.iter().find(|fault| fault.name == name)
+    all().find(|fault| fault.name == name)
 }
 
 impl Fault {
-    /// Breaks the world, its ground first.
-    pub async fn apply(&self, world: &World) -> Result<(), FaultError> {
-        if let Some(ground) = self.ground {
-            act::all(world, ground.lay).await?;
+    /// The link that it breaks.
+    pub fn link(&self) -> &'static str {
+        match self.scope {
+            Scope::World(_) => "production",
+            Scope::Pair => self.name,
         }
-        self.break_only(world).await
     }
 
-    /// Breaks a world that has the ground already.
-    pub async fn break_only(&self, world: &World) -> Result<(), FaultError> {
-        act::all(world, self.apply).await
+    /// The ground it stands on.
+    pub fn ground(&self) -> Option<&'static Ground> {
+        match self.scope {
+            Scope::World(ground) => ground,
+            Scope::Pair => None,
+        }
     }
 
-    /// Mends the world and takes the ground away.
+    /// Brings what it needs before it can break anything: its ground, or its own namespace and client.
+    pub async fn prepare(&self, world: &World) -> Result<(), FaultError> {
+        match self.scope {
+            Scope::World(Some(ground)) => ground.lay(world).await,
+            Scope::World(None) => Ok(()),
+            Scope::Pair => Ok(world.make_clients(&[&pair::namespace(self.name)]).await?),
+        }
+    }
+
+    /// Whether the link that it breaks has mesh objects.
+    pub async fn is_linked(&self, world: &World) -> Result<bool, FaultError> {
+        act::is_linked(world, self).await
+    }
+
+    /// Breaks a world that is prepared.
+    pub async fn apply(&self, world: &World) -> Result<(), FaultError> {
+        act::all(world, self, self.apply).await
+    }
+
+    /// Mends the world but leaves what was prepared.
     pub async fn mend(&self, world: &World) -> Result<(), FaultError> {
-        self.mend_only(world).await?;
-        match self.ground {
-            Some(ground) => ground.clear(world).await,
-            None => Ok(()),
+        act::all(world, self, self.mend).await
+    }
+
+    /// Takes away what was prepared.
+    pub async fn clear(&self, world: &World) -> Result<(), FaultError> {
+        match self.scope {
+            Scope::World(Some(ground)) => ground.clear(world).await,
+            Scope::World(None) => Ok(()),
+            Scope::Pair => pair::remove(world, self.name).await,
         }
     }
 
     /// The clusters whose servers are restarted, and so emptied, when this is broken or mended.
     pub fn restarts(&self) -> Vec<Cluster> {
-        let acts = || self.ground.iter().flat_map(|ground| ground.lay).chain(self.apply).chain(self.mend);
+        let acts = || self.ground().into_iter().flat_map(|ground| ground.lay).chain(self.apply).chain(self.mend);
         let restarted = |wanted: Cluster| {
             acts().any(|act| {
                 matches!(act, Act::Kubectl(cluster, args) if *cluster == wanted && args.contains(&"statefulset/pxc"))
@@ -89,22 +144,17 @@ impl Fault {
         };
         Cluster::ALL.into_iter().filter(|cluster| restarted(*cluster)).collect()
     }
-
-    /// Mends the world but leaves the ground.
-    pub async fn mend_only(&self, world: &World) -> Result<(), FaultError> {
-        act::all(world, self.mend).await
-    }
 }
 
 impl Ground {
     /// Makes it.
     pub async fn lay(&self, world: &World) -> Result<(), FaultError> {
-        act::all(world, self.lay).await
+        act::without_link(world, self.lay).await
     }
 
     /// Takes it away.
     pub async fn clear(&self, world: &World) -> Result<(), FaultError> {
-        act::all(world, self.clear).await
+        act::without_link(world, self.clear).await
     }
 }
 
@@ -116,19 +166,39 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_every_fault_says_what_it_covers() {
-        let names: HashSet<_> = FAULTS.iter().map(|fault| fault.name).collect();
-        assert_eq!(names.len(), FAULTS.len());
-        for fault in FAULTS {
+        let names: HashSet<_> = all().map(|fault| fault.name).collect();
+        assert_eq!(names.len(), all().count());
+        for fault in all() {
             assert!(fault.code.starts_with("PXL") && !fault.evidence.is_empty(), "{}", fault.name);
             assert!(!fault.apply.is_empty() && !fault.mend.is_empty(), "{}", fault.name);
         }
     }
 
     #[test]
-    fn faults_of_the_same_ground_stand_together() {
-        let grounds: Vec<_> = FAULTS.iter().filter_map(|fault| fault.ground.map(|ground| ground.name)).collect();
-        let mut once = grounds.clone();
-        once.dedup();
-        assert_eq!(once.iter().collect::<HashSet<_>>().len(), once.len(), "{grounds:?}");
+    fn faults_of_the_same_ground_and_those_of_pairs_stand_together() {
+        let mut kinds: Vec<_> = all()
+            .map(|fault| match fault.scope {
+                Scope::World(ground) => ground.map_or("world", |ground| ground.name),
+                Scope::Pair => "pair",
+            })
+            .collect();
+        kinds.dedup();
+        let grounds: Vec<_> = kinds.iter().filter(|kind| **kind != "world").collect();
+        assert_eq!(grounds.iter().collect::<HashSet<_>>().len(), grounds.len(), "{kinds:?}");
+    }
+
+    #[test]
+    fn a_pair_touches_nothing_that_others_share() {
+        for fault in all().filter(|fault| matches!(fault.scope, Scope::Pair)) {
+            for act in fault.apply.iter().chain(fault.mend) {
+                let own = match act {
+                    Act::Kubectl(_, args) | Act::KubectlIfThere(_, args) => args.contains(&"${NS}"),
+                    Act::Apply(_, yaml) => yaml.contains("namespace: ${NS}") || yaml.contains("namespace: \"${NS}"),
+                    Act::Rule(.., rule) | Act::NoRule(.., rule) => rule.contains(&"${CLIENT_POD}"),
+                    Act::Sql(..) | Act::Stop(..) | Act::Start(..) => false,
+                };
+                assert!(own, "{}: {act:?}", fault.name);
+            }
+        }
     }
 }

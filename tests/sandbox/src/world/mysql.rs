@@ -162,6 +162,10 @@ pub(crate) fn before(
                 "ca.crt": read("ca.crt".to_owned())?,
                 "tls.crt": read(format!("{cluster}.crt"))?,
                 "tls.key": read(format!("{cluster}.key"))?,
+                // The replica's certificate does not name the mesh host: what a source has whose certificate is older than its
+                // link.
+                "nameless.crt": read(format!("{}.crt", Cluster::Dr))?,
+                "nameless.key": read(format!("{}.key", Cluster::Dr))?,
             }),
         ),
         secret(

@@ -1,6 +1,6 @@
-//! The faults, in an order in which those that need the same ground stand together.
+//! Faults of the link `production` and of the world: servers, sidecars, control planes and the network between the clusters.
 
-use super::{Act, Fault, Ground, Mender};
+use super::super::{Act, Fault, Finder, Ground, Mender, Scope};
 use crate::world::Cluster::{Dr, Production};
 
 const ROLLED_OUT: &[&str] = &["-n", "pxc", "rollout", "status", "statefulset/pxc", "--timeout=90s"];
@@ -70,12 +70,13 @@ const DEFAULT_CAPTURE: &str = r#"{"spec":{"template":{"metadata":{"annotations":
 const NOT_INJECTED: &str = r#"{"spec":{"template":{"metadata":{"labels":{"sidecar.istio.io/inject":"false"}}}}}"#;
 const INJECTED: &str = r#"{"spec":{"template":{"metadata":{"labels":{"sidecar.istio.io/inject":null}}}}}"#;
 
-/// All faults.
-pub const FAULTS: &[Fault] = &[
+/// Found by `setup`, as before there was a link.
+pub(super) const WORLD: &[Fault] = &[
     Fault {
         name: "endpoint-refused",
         what: "the source's NodePort refuses connections",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["mesh:36", "mesh:46", "repl:15"],
         code: "PXL340",
         evidence: &["31306"],
@@ -86,7 +87,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "endpoint-silent",
         what: "packets to the source's NodePort are dropped",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["mesh:37", "repl:45"],
         code: "PXL341",
         evidence: &["31306"],
@@ -97,7 +99,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "wrong-replication-password",
         what: "the source knows the replication account by another password",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["mesh:53", "repl:20"],
         code: "PXL410",
         evidence: &["1045"],
@@ -108,7 +111,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "wrong-admin-password",
         what: "the replica knows the administrative account by another password",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["repl:20"],
         code: "PXL402",
         evidence: &["1045"],
@@ -119,7 +123,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "self-connection",
         what: "what leaves for the source is turned back to the replica",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["mesh:56"],
         code: "PXL345",
         evidence: &["pxc-0"],
@@ -130,7 +135,7 @@ pub const FAULTS: &[Fault] = &[
                 Dr,
                 "SET sql_log_bin=0; CREATE USER IF NOT EXISTS repl@'%' IDENTIFIED BY ${REPL}; GRANT REPLICATION SLAVE ON *.* TO repl@'%'",
             ),
-            Act::Apply(Dr, include_str!("manifests/plain.yaml")),
+            Act::Apply(Dr, include_str!("../manifests/plain.yaml")),
             Act::Rule(Dr, "nat", TURNED_BACK),
             Act::Rule(Dr, "nat", FROM_THE_NODE),
         ],
@@ -154,7 +159,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "source-api-down",
         what: "the source's API server is gone",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &[],
         code: "PXL202",
         evidence: &["production"],
@@ -165,7 +171,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "istiod-down",
         what: "the replica's istiod is gone",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["mesh:29"],
         code: "PXL302",
         evidence: &["istiod"],
@@ -185,7 +192,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-dns-capture",
         what: "the replica's sidecars do not answer names",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["mesh:1", "repl:16"],
         code: "PXL310",
         evidence: &["ISTIO_META_DNS_CAPTURE"],
@@ -202,7 +210,8 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-sidecar",
         what: "the replica's pods are kept out of the mesh",
-        ground: None,
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
         rows: &["mesh:9"],
         code: "PXL320",
         evidence: &["istio-proxy"],
@@ -219,34 +228,37 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "permissive-hang",
         what: "the source's sidecars wait for the client to speak first",
-        ground: Some(&SOURCE_SIDECAR),
+        scope: Scope::World(Some(&SOURCE_SIDECAR)),
+        found_by: Finder::Setup,
         rows: &["mesh:47", "repl:17", "repl:19"],
         code: "PXL342",
         evidence: &["pxc-0"],
         mended_by: Mender::Hint,
         apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY],
-        mend: &[Act::Apply(Production, include_str!("manifests/plain.yaml"))],
+        mend: &[Act::Apply(Production, include_str!("../manifests/plain.yaml"))],
     },
     Fault {
         name: "strict-hang",
         what: "the source's sidecars demand mutual TLS",
-        ground: Some(&SOURCE_SIDECAR),
+        scope: Scope::World(Some(&SOURCE_SIDECAR)),
+        found_by: Finder::Setup,
         rows: &["mesh:48"],
         code: "PXL343",
         evidence: &["STRICT"],
         mended_by: Mender::Hint,
-        apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY, Act::Apply(Production, include_str!("manifests/strict.yaml"))],
-        mend: &[Act::Apply(Production, include_str!("manifests/plain.yaml"))],
+        apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY, Act::Apply(Production, include_str!("../manifests/strict.yaml"))],
+        mend: &[Act::Apply(Production, include_str!("../manifests/plain.yaml"))],
     },
     Fault {
         name: "authorization-denied",
         what: "an AuthorizationPolicy denies the source's port",
-        ground: Some(&SOURCE_SIDECAR),
+        scope: Scope::World(Some(&SOURCE_SIDECAR)),
+        found_by: Finder::Setup,
         rows: &[],
         code: "PXL344",
         evidence: &["sandbox-fault"],
         mended_by: Mender::Table,
-        apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY, Act::Apply(Production, include_str!("manifests/deny.yaml"))],
-        mend: &[NO_ACCESS_POLICY, Act::Apply(Production, include_str!("manifests/plain.yaml"))],
+        apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY, Act::Apply(Production, include_str!("../manifests/deny.yaml"))],
+        mend: &[NO_ACCESS_POLICY, Act::Apply(Production, include_str!("../manifests/plain.yaml"))],
     },
 ];

@@ -1,0 +1,58 @@
+//! The faults, in an order in which those that need the same ground stand together, and those of pairs too.
+
+/// Changes the broken link's ServiceEntry.
+macro_rules! entry {
+    ($patch:literal) => {
+        $crate::faults::Act::Kubectl(
+            $crate::world::Cluster::Dr,
+            &["-n", "${NS}", "patch", "serviceentry", "${ENTRY}", "--type=merge", "-p", $patch],
+        )
+    };
+}
+
+/// Changes its DestinationRule.
+macro_rules! rule {
+    ($patch:literal) => {
+        $crate::faults::Act::Kubectl(
+            $crate::world::Cluster::Dr,
+            &["-n", "${NS}", "patch", "destinationrule", "${RULE}", "--type=merge", "-p", $patch],
+        )
+    };
+}
+
+mod entries;
+mod linked;
+mod roads;
+mod world;
+
+use super::{Act, Fault, Finder, Mender, Scope};
+use crate::world::Cluster::Dr;
+
+/// Every fault, by what it touches.
+pub(super) const ALL: [&[Fault]; 4] = [world::WORLD, linked::LINKED, entries::ENTRIES, roads::ROADS];
+
+/// Takes the link's own objects away, whatever became of them; `setup` makes them anew.
+const NO_OWN_OBJECTS: Act = Act::KubectlIfThere(
+    Dr,
+    &["-n", "${NS}", "delete", "serviceentry,destinationrule", "-l", "pxc-link.io/link=${LINK}", "--ignore-not-found"],
+);
+
+/// What most faults of pairs have.
+const PAIR: Fault = Fault {
+    name: "",
+    what: "",
+    scope: Scope::Pair,
+    found_by: Finder::Setup,
+    rows: &[],
+    code: "",
+    evidence: &[],
+    mended_by: Mender::Hint,
+    apply: &[],
+    mend: &[],
+};
+
+/// What most faults of the mesh have: they need no MySQL and are tried on the link that is there.
+const MESH: Fault = Fault { scope: Scope::World(None), ..PAIR };
+
+/// What most faults of the link `production` have that break it when it is up.
+const CHANGED: Fault = Fault { scope: Scope::World(None), found_by: Finder::Verify, mended_by: Mender::Table, ..PAIR };
