@@ -72,6 +72,12 @@ fn api_goes(stage: &Stage) -> Checked {
     stage.tool().run(&["verify"])?.exits(0)
 }
 
+fn istiod_is_back(stage: &Stage) -> Checked {
+    let rollout = ["rollout", "status", "deployment/istiod", "--timeout=110s"];
+    stage.kubectl(&[&["--context", "dr", "-n", "istio-system"][..], &rollout].concat())?;
+    Ok(())
+}
+
 fn api_answers(stage: &Stage) -> Checked {
     let begun = Instant::now();
     while stage.kubectl(&["--context", "dr", "get", "--raw", "/readyz"]).is_err() {
@@ -112,16 +118,7 @@ fn no_istiod(stage: &Stage) -> Checked {
     let verify = stage.tool().run(&["verify"]);
     let setup = stage.tool().run(&SETUP);
     scale("1")?;
-    stage.kubectl(&[
-        "--context",
-        "dr",
-        "-n",
-        "istio-system",
-        "rollout",
-        "status",
-        "deployment/istiod",
-        "--timeout=110s",
-    ])?;
+    istiod_is_back(stage)?;
     let verify = verify?;
     verify.exits(4)?;
     verify.says("[PXL302]")?;
@@ -179,16 +176,7 @@ fn served_versions(stage: &Stage) -> Checked {
     serve(stage, |_| true)?;
     // istiod's own watch of the resource broke and comes back with a pause.
     stage.kubectl(&["--context", "dr", "-n", "istio-system", "rollout", "restart", "deployment/istiod"])?;
-    stage.kubectl(&[
-        "--context",
-        "dr",
-        "-n",
-        "istio-system",
-        "rollout",
-        "status",
-        "deployment/istiod",
-        "--timeout=110s",
-    ])?;
+    istiod_is_back(stage)?;
     checked?;
     stage.linked()?;
     Ok(())

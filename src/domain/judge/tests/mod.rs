@@ -5,6 +5,7 @@ mod channel;
 mod endpoints;
 mod injection;
 mod mesh;
+mod name;
 mod path;
 mod peer;
 mod policies;

@@ -98,24 +98,6 @@ fn a_name_that_does_not_resolve_is_traced_to_who_should_answer() {
 }
 
 #[test]
-fn a_proxy_configuration_in_json_is_added_to() {
-    let own = r#"{"concurrency":2,"proxyMetadata":{"ISTIO_META_DNS_CAPTURE":"false","KEEP":"1"}}"#;
-    let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
-        got(&mut facts.paths[0].resolved).clear();
-        facts.paths[0].name_table = Fetched::Got(None);
-        let pod = &mut sample::replicas(facts)[0].pod;
-        pod.dns_capture = Some(false);
-        pod.annotations.insert("proxy.istio.io/config".to_owned(), own.to_owned());
-    });
-    let argv = shell_words::split(&commands(&check)[0]).unwrap();
-    let patch: serde_json::Value = serde_json::from_str(argv.last().unwrap()).unwrap();
-    let config = patch.pointer("/spec/template/metadata/annotations/proxy.istio.io~1config").unwrap();
-    let config: serde_json::Value = serde_json::from_str(config.as_str().unwrap()).unwrap();
-    let wanted = json!({"concurrency": 2, "proxyMetadata": {"ISTIO_META_DNS_CAPTURE": "true", "KEEP": "1"}});
-    assert_eq!(config, wanted);
-}
-
-#[test]
 fn a_certificate_that_is_the_replicas_own_leads_back_to_itself() {
     let text = "ERROR 2026 (HY000): SSL connection error: error:0A000086:SSL routines::certificate verify failed";
     let refused = |facts: &mut Facts, uuid: &str| {
@@ -131,32 +113,6 @@ fn a_certificate_that_is_the_replicas_own_leads_back_to_itself() {
 }
 
 #[test]
-fn a_pod_with_its_own_proxy_configuration_is_not_overwritten() {
-    let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
-        got(&mut facts.paths[0].resolved).clear();
-        facts.paths[0].name_table = Fetched::Got(None);
-        let pod = &mut sample::replicas(facts)[0].pod;
-        pod.dns_capture = None;
-        pod.annotations.insert("proxy.istio.io/config".to_owned(), "concurrency: 2".to_owned());
-    });
-    assert_eq!(commands(&check), Vec::<String>::new());
-}
-
-#[test]
-fn with_the_operator_its_resource_is_patched() {
-    let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
-        got(&mut facts.paths[0].resolved).clear();
-        facts.paths[0].name_table = Fetched::Got(None);
-        let pod = &mut sample::replicas(facts)[0].pod;
-        pod.dns_capture = None;
-        pod.owner = Some("StatefulSet/cluster1-pxc".to_owned());
-        pod.labels.insert("app.kubernetes.io/managed-by".to_owned(), "percona-xtradb-cluster-operator".to_owned());
-        pod.labels.insert("app.kubernetes.io/instance".to_owned(), "cluster1".to_owned());
-    });
-    assert!(commands(&check)[0].starts_with("kubectl --context dr -n pxc patch pxc cluster1 --type merge -p "));
-}
-
-#[test]
 fn a_name_that_resolves_elsewhere_is_not_tried() {
     for addresses in [vec!["93.184.216.34"], vec!["240.0.0.9"], vec![sample::VIP, "240.0.0.9"]] {
         let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameElsewhere), |_, facts| {
@@ -165,19 +121,6 @@ fn a_name_that_resolves_elsewhere_is_not_tried() {
         });
         assert!(shown(&check).contains(&addresses.join(", ")));
     }
-}
-
-#[test]
-fn a_name_table_that_disagrees_is_a_warning() {
-    broken(ids::NAME_TABLE, &replica(0), ("warned", Code::NotInNameTable), |_, facts| {
-        facts.paths[0].name_table = Fetched::Got(Some(Vec::new()));
-    });
-    broken(ids::NAME_TABLE, &replica(0), ("warned", Code::NameElsewhere), |_, facts| {
-        facts.paths[0].name_table = Fetched::Got(Some(vec![ip("240.0.0.9")]));
-    });
-    let mut facts = facts();
-    facts.paths[0].name_table = Fetched::Got(None);
-    assert_eq!(verdict(&check_of(&spec(), &facts, ids::NAME_TABLE, &replica(0))), ("passed", None));
 }
 
 #[test]
