@@ -1,10 +1,13 @@
 //! What a fault is made of: single acts on a world, and how each is carried out.
 
-use std::process::Output;
+use std::{
+    process::Output,
+    time::{Duration, Instant},
+};
 
 use super::{Fault, Scope, pair};
 use crate::world::{
-    Account, Cluster, DEMO, HELLO_GREETING, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT, World, WorldError,
+    Account, Cluster, DEMO, ExecError, HELLO_GREETING, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT, World, WorldError,
 };
 
 /// One thing done to a world. Texts may hold
@@ -41,7 +44,7 @@ pub enum FaultError {
     World(#[from] WorldError),
     /// A query failed.
     #[error(transparent)]
-    Sql(#[from] crate::world::ExecError),
+    Sql(#[from] ExecError),
     /// A command ended with an error.
     #[error("`{command}` ended with {status}: {said}")]
     Command {
@@ -56,6 +59,9 @@ pub enum FaultError {
 
 /// Rules taken out at the most; more than a fault that was applied twice by a crash can have left.
 const RULES: usize = 8;
+
+/// How long root may find a full server's last connection taken.
+const FULL_AT_MOST: Duration = Duration::from_secs(20);
 
 /// The link that acts are about.
 #[derive(Clone, Copy)]
@@ -132,7 +138,7 @@ async fn one(world: &World, link: Link<'_>, act: &Act) -> Result<(), FaultError>
         }
         Act::Sql(cluster, statement) => {
             let statement = filled(world, link, &[statement]).await?;
-            world.mysql(*cluster, 0, &statement.concat()).await?;
+            sql(world, *cluster, &statement.concat()).await?;
         }
         Act::Stop(cluster, daemon) => drop(world.stop(*cluster, daemon).await?),
         Act::Start(cluster, daemon) => {
@@ -143,6 +149,22 @@ async fn one(world: &World, link: Link<'_>, act: &Act) -> Result<(), FaultError>
         }
     }
     Ok(())
+}
+
+/// Runs a statement as root. A server that is full has one connection left for root, which whoever is just being refused may
+/// have for a moment: then it is tried again.
+async fn sql(world: &World, cluster: Cluster, statement: &str) -> Result<(), FaultError> {
+    let begun = Instant::now();
+    loop {
+        match world.mysql(cluster, 0, statement).await {
+            Err(ExecError::Mysql { said, .. })
+                if said.contains("Too many connections") && begun.elapsed() < FULL_AT_MOST =>
+            {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+            end => return Ok(end.map(drop)?),
+        }
+    }
 }
 
 async fn iptables(
