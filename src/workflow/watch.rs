@@ -134,11 +134,7 @@ pub(super) async fn settled(
         let broken = matches!(status.state, LinkState::Broken | LinkState::Stopped | LinkState::NotConfigured);
         let enough = !until_caught_up && begun.elapsed() >= SETTLING;
         if caught_up || broken || enough {
-            session.events.tell(Event::Done {
-                what: what.to_owned(),
-                seen,
-                took_seconds: begun.elapsed().as_secs_f64(),
-            });
+            session.events.tell(ended(what.to_owned(), &status, seen, begun.elapsed()));
             return Ok((facts, status));
         }
         if session.deadline.left().is_zero() {
@@ -156,6 +152,19 @@ pub(super) async fn settled(
         session
             .interruptible("while rows were waited for", tokio::time::sleep(EVERY.min(session.deadline.left())))
             .await?;
+    }
+}
+
+/// How the wait for rows ended; what is wrong is judged, and said, after it.
+fn ended(what: String, status: &LinkStatus, seen: String, took: Duration) -> Event {
+    let took_seconds = took.as_secs_f64();
+    let code = status.error.as_ref().and_then(|error| error.code);
+    match status.state {
+        LinkState::Stopped => Event::Failed { what, code: code.unwrap_or(Code::ReceiverStopped), took_seconds },
+        LinkState::Broken => Event::Failed { what, code: code.unwrap_or(Code::UnknownSource), took_seconds },
+        LinkState::NotConfigured => Event::Failed { what, code: code.unwrap_or(Code::NoChannel), took_seconds },
+        _ if status.missing.is_none() => Event::Warned { what, code: Code::LagUnknown, seen },
+        _ => Event::Done { what, seen, took_seconds },
     }
 }
 
