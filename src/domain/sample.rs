@@ -148,6 +148,7 @@ pub(crate) fn pod(name: &str, node: &str, sidecar: Sidecar) -> PodFacts {
         host_ports: Vec::new(),
         sidecar,
         proxy_state: None,
+        awaited: Vec::new(),
         host_network: false,
         proxy_users: Vec::new(),
         dns_capture: matches!(sidecar, Sidecar::Present { .. }).then_some(true),

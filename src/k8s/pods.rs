@@ -8,12 +8,15 @@ use kube::{
 
 use super::{Cluster, K8sError};
 use crate::{
-    domain::facts::{HostPortFacts, PodFacts, Sidecar},
+    domain::facts::{AwaitedContainer, HostPortFacts, PodFacts, Sidecar},
     wait::Deadline,
 };
 
 /// The container that Istio injects.
 pub const PROXY: &str = "istio-proxy";
+
+/// The init container that Istio injects to turn connections to the sidecar.
+const INIT: &str = "istio-init";
 
 /// The pods of the members' namespace that a label selector matches, by name; finished ones are left out.
 ///
@@ -55,6 +58,7 @@ fn facts(pod: &Pod) -> PodFacts {
         host_ports: containers.iter().flat_map(host_ports).collect(),
         sidecar: if proxy.is_some() { Sidecar::Present { ready: proxy_ready } } else { Sidecar::Absent },
         proxy_state: proxy_status.filter(|status| !status.ready).map(state),
+        awaited: awaited(pod),
         host_network: spec.and_then(|spec| spec.host_network).unwrap_or(false),
         proxy_users: proxy_users(pod),
         dns_capture: proxy.map(dns_capture),
@@ -89,6 +93,31 @@ fn host_ports(container: &Container) -> Vec<HostPortFacts> {
 }
 
 /// What a container that is not ready does, in a phrase: `waiting, CrashLoopBackOff`, `running, restarted 3 times`.
+/// What keeps a pod from being ready, init containers first.
+fn awaited(pod: &Pod) -> Vec<AwaitedContainer> {
+    let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else { return Vec::new() };
+    let stays = |name: &str| {
+        let mut all = spec.init_containers.iter().flatten();
+        all.any(|container| container.name == name && container.restart_policy.as_deref() == Some("Always"))
+    };
+    let proxy_is_native = stays(PROXY);
+    let ended_well = |status: &ContainerStatus| {
+        status.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code == 0)
+    };
+    let awaited = |status: &ContainerStatus, before_sidecar| AwaitedContainer {
+        name: status.name.clone(),
+        state: state(status),
+        before_sidecar,
+    };
+    let init = status.init_container_statuses.iter().flatten();
+    let preparing = init.filter(|status| if stays(&status.name) { !status.ready } else { !ended_well(status) });
+    let has_proxy = proxy_is_native || spec.containers.iter().any(|container| container.name == PROXY);
+    let first = preparing
+        .map(|status| awaited(status, has_proxy && !proxy_is_native && !stays(&status.name) && status.name != INIT));
+    let ordinary = status.container_statuses.iter().flatten().filter(|status| !status.ready);
+    first.chain(ordinary.map(|status| awaited(status, false))).collect()
+}
+
 fn state(status: &ContainerStatus) -> String {
     let state = status.state.as_ref();
     let waiting = state.and_then(|state| state.waiting.as_ref());

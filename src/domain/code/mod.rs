@@ -90,7 +90,7 @@ codes! {
     CredentialsRejected 211 Unreachable "the Kubernetes API rejects the credentials" [];
     NoNodeAddress 212 Checks "no ready node of the source has a usable address" [];
     ApplyRejected 213 Checks "the cluster rejects an object" ["mesh:26", "mesh:27", "mesh:28"];
-    MemberNotReady 214 Checks "a member's pod is not ready" [];
+    MemberNotReady 214 Checks "a member's pod is not ready" ["mesh:15"];
     NoEntranceAddress 215 Checks "the source's way in has no address that can be used" [];
     EndpointsLeftOut 216 Checks "not every way into the source is used" [];
 
@@ -106,7 +106,7 @@ codes! {
     NameElsewhere 311 Checks "the mesh name resolves to another address" ["mesh:2"];
     NotInNameTable 312 Checks "the sidecar does not know the mesh name" [];
     CaptureOutdated 313 Checks "the member is older than the mesh's DNS capture" ["mesh:8"];
-    NoSidecar 320 Checks "the member has no sidecar" ["mesh:9", "mesh:12"];
+    NoSidecar 320 Checks "the member has no sidecar" ["mesh:9", "mesh:12", "mesh:17"];
     NotIntercepted 321 Checks "the sidecar leaves the connection alone" ["mesh:13"];
     HostNetwork 322 Checks "the member shares its node's network" ["mesh:14"];
     OlderThanInjection 323 Checks "the member is older than its namespace's injection" ["mesh:10"];
@@ -114,8 +114,8 @@ codes! {
     SidecarNotReady 325 Checks "the member's sidecar does not get ready" ["mesh:16"];
     ProxyUser 326 Checks "the application runs as the sidecar's own user" [];
     AmbientMember 327 Checks "the member is in ambient mode" ["mesh:7"];
-    NoListener 330 Checks "the sidecar has no listener for the virtual address" ["mesh:21", "mesh:22", "mesh:24", "mesh:25", "mesh:52"];
-    NoEndpoints 331 Checks "the sidecar has no or other endpoints" ["mesh:31", "mesh:35"];
+    NoListener 330 Checks "the sidecar has no listener for the virtual address" ["mesh:21", "mesh:25", "mesh:52"];
+    NoEndpoints 331 Checks "the sidecar has no or other endpoints" ["mesh:22", "mesh:31", "mesh:35"];
     EndpointsStale 332 Checks "the ServiceEntry's endpoints are not the source's" ["mesh:32", "mesh:33"];
     SidecarHides 333 Checks "a Sidecar resource hides the mesh name from the member" ["mesh:19", "mesh:41"];
     BlackHole 334 Checks "a closed mesh drops the connection to the mesh name" ["mesh:42"];
@@ -145,7 +145,7 @@ codes! {
     AnotherProxy 367 Checks "a proxy answers in the place of the service" [];
     MeshTls 371 Checks "the sidecars speak TLS to a port that does not" ["mesh:49"];
     ConnectionLimit 372 Checks "the sidecar may open no more connections" ["mesh:43"];
-    ObjectsChanged 373 Checks "the link's own mesh objects are missing or were changed" ["mesh:6"];
+    ObjectsChanged 373 Checks "the link's own mesh objects are missing or were changed" ["mesh:6", "mesh:24"];
 
     ServerUnreachable 401 Unreachable "the server cannot be reached" ["repl:22"];
     AccessDenied 402 Unreachable "the server refuses the account" [];

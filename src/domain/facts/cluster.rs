@@ -157,6 +157,10 @@ pub struct PodFacts {
     /// What the kubelet says of a sidecar that is not ready, in a phrase; `None` for any other.
     #[serde(default)]
     pub proxy_state: Option<String>,
+    /// The containers that the pod waits for: those that are not ready, and of those that only prepare it the one that has not
+    /// ended well.
+    #[serde(default)]
+    pub awaited: Vec<AwaitedContainer>,
     /// `spec.hostNetwork`.
     #[serde(default)]
     pub host_network: bool,
@@ -171,6 +175,17 @@ pub struct PodFacts {
     pub labels: BTreeMap<String, String>,
     /// Annotations whose key names Istio; others are left out.
     pub annotations: BTreeMap<String, String>,
+}
+
+/// A container that keeps a pod from being ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AwaitedContainer {
+    /// Its name.
+    pub name: String,
+    /// What the kubelet says of it, in a phrase.
+    pub state: String,
+    /// It is an init container that has to end before the sidecar starts.
+    pub before_sidecar: bool,
 }
 
 /// How a pod takes part in the mesh.

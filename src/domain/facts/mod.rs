@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    AddressesInUse, ClusterFacts, DeniedRule, IstiodFacts, LeaseFacts, NodeFacts, ObjectFacts, PodFacts, Sidecar,
-    UsedRange,
+    AddressesInUse, AwaitedContainer, ClusterFacts, DeniedRule, IstiodFacts, LeaseFacts, NodeFacts, ObjectFacts,
+    PodFacts, Sidecar, UsedRange,
 };
 pub use mesh::{
     DirectFacts, EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, Moved, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd,

@@ -2,13 +2,13 @@
 
 use super::{
     Asked, ask, find, ids,
-    kubectl::{Kubectl, with},
-    member, members, named,
+    kubectl::{Kubectl, annotate, with},
+    member, members, mesh, named,
 };
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::{ClusterFacts, Facts, MemberFacts, ServerFacts},
+    facts::{AwaitedContainer, ClusterFacts, Facts, MemberFacts, ServerFacts},
     hint::Hint,
     problem::{Fetched, Problem},
     pxc, quote,
@@ -17,6 +17,9 @@ use crate::domain::{
 
 /// The oldest server whose statements this tool writes.
 const OLDEST: (u32, u32, u32) = (8, 0, 26);
+
+/// Makes the injected sidecar of a pod a native one, from Istio 1.24 on (release notes of 1.24).
+const NATIVE_SIDECAR: &str = "sidecar.istio.io/nativeSidecar";
 
 /// Up to so many missing rules are granted one by one.
 const FEW_RULES: usize = 4;
@@ -211,22 +214,53 @@ fn ready(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Check
     if one.pod.ready {
         return asked.passed(one.pod.node.iter().map(|node| format!("on node {node}")));
     }
+    // The sidecar's own check says more of a pod that waits for nothing else.
+    if side == spec.client_side()
+        && one.pod.awaited.iter().all(waits_for_sidecar)
+        && let Some(cause) = mesh::sidecar_verdict(spec, facts, one)
+        && cause.problem().is_some_and(|problem| problem.code == Code::SidecarNotReady)
+    {
+        return asked.skipped(&cause);
+    }
     let others = members(facts, side).iter().filter(|other| other.pod.ready).count();
     let mut problem = Problem::new(
         Code::MemberNotReady,
         format!("pod `{}` of the {side} is not ready; {others} of {} are", one.pod.name, members(facts, side).len()),
     )
     .seen("condition Ready is not True".to_owned());
-    if let Some(kubectl) = Kubectl::of(spec, facts, side) {
-        problem = problem.hint(with(
-            Hint::text("its events and the log of its last start say why"),
-            [
-                kubectl.line(&["describe", "pod", &one.pod.name]),
-                kubectl.line(&["logs", &one.pod.name, "--all-containers", "--tail=50"]),
-            ],
+    for awaited in &one.pod.awaited {
+        problem = problem.seen(format!("container {}: {}", awaited.name, awaited.state));
+    }
+    let early = one.pod.awaited.iter().find(|awaited| awaited.before_sidecar);
+    if let Some(early) = early {
+        problem = problem.seen(format!(
+            "{} has to end before the sidecar starts: until then the pod reaches nothing through the mesh",
+            early.name
         ));
     }
+    if let Some(kubectl) = Kubectl::of(spec, facts, side) {
+        let native = early.map_or_else(Vec::new, |_| annotate(&kubectl, one, NATIVE_SIDECAR, Some("true")));
+        let text = if native.is_empty() {
+            "its events and the log of its last start say why"
+        } else {
+            "its events and log say why; if it waits for the mesh, make the sidecar a native one, which starts first"
+        };
+        let mut commands = vec![kubectl.line(&["describe", "pod", &one.pod.name])];
+        let logs = one.pod.awaited.iter().filter(|awaited| has_log(awaited));
+        commands.extend(logs.map(|awaited| kubectl.line(&["logs", &one.pod.name, "-c", &awaited.name, "--tail=50"])));
+        problem = problem.hint(with(Hint::text(text), commands.into_iter().chain(native)));
+    }
     if others > 0 { asked.warned(problem) } else { asked.failed(problem) }
+}
+
+/// Whether a container has been started, so that there is a log to look at.
+fn has_log(awaited: &AwaitedContainer) -> bool {
+    !awaited.state.starts_with("waiting") || awaited.state.contains("CrashLoopBackOff")
+}
+
+/// Whether a container is the sidecar, or starts when the sidecar is there.
+fn waits_for_sidecar(awaited: &AwaitedContainer) -> bool {
+    awaited.name == "istio-proxy" || awaited.state == "waiting, PodInitializing"
 }
 
 fn judge_privileges(

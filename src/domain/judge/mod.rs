@@ -41,10 +41,9 @@ pub use prerequisites::prerequisites;
 pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = access(spec, facts);
     checks.extend(mesh_preflight(spec, facts));
-    checks.extend(mesh::objects(spec, facts));
+    checks.extend(mesh_objects(spec, facts));
     let current = endpoints_current(spec, facts, &checks);
     checks.push(current.clone());
-    checks.extend(mesh_objects(spec, facts));
     let mut walked: Vec<&str> = facts.paths.iter().map(|seen| seen.member.as_str()).collect();
     walked.dedup();
     checks.extend(paths(spec, facts, walked).into_iter().map(|check| after(&current, check)));

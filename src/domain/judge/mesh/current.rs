@@ -2,7 +2,7 @@
 
 use super::super::{ask, find, ids};
 use crate::domain::{
-    check::{Check, Subject},
+    check::{Check, Outcome, Subject},
     code::Code,
     desired::{self, Entrance},
     facts::Facts,
@@ -40,6 +40,13 @@ pub fn endpoints_current(spec: &LinkSpec, facts: &Facts, before: &[Check]) -> Ch
         ["pxc-link", "setup", "--source", &spec.name],
     );
     let Some(written) = desired::written_entrances(spec, facts) else {
+        let because = [ids::MESH_OBJECTS, ids::ENTRY_EXPORTED]
+            .into_iter()
+            .filter_map(|id| find(before, id, &Subject::Link))
+            .find(|check| matches!(check.outcome, Outcome::Failed(_)));
+        if let Some(because) = because {
+            return asked.skipped(because);
+        }
         let what = format!("link `{}` has no ServiceEntry in namespace `{}`", spec.name, spec.client.cluster.namespace);
         return asked.failed(
             Problem::new(Code::EndpointsStale, what).hint(Hint { text: "set the link up".to_owned(), ..setup }),

@@ -17,12 +17,13 @@ mod sidecar;
 mod visibility;
 
 pub use current::endpoints_current;
-pub(super) use objects::{CHANGED, differences, mending, objects};
+pub(super) use network::closing_policy;
+pub(super) use objects::{CHANGED, differences, mending};
 pub(super) use sidecar::sidecar_verdict;
 
 use super::{ask, ids, member, members, peer};
 use crate::domain::{
-    check::{Check, Side, Subject},
+    check::{Check, Outcome, Side, Subject},
     facts::Facts,
     problem::Fetched,
     spec::LinkSpec,
@@ -52,8 +53,19 @@ pub fn mesh_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 
 /// Judges the link's own objects as they stand. `setup` brings them in line, so that it does not ask.
 pub fn mesh_objects(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
-    let exported = visibility::exported(spec, facts);
-    vec![unless_unreachable(spec, facts, exported)]
+    let exported = unless_unreachable(spec, facts, visibility::exported(spec, facts));
+    let Some(objects) = objects::objects(spec, facts) else { return vec![exported] };
+    let failed = |check: &Check| matches!(check.outcome, Outcome::Failed(_));
+    if visibility::has_entry(spec, facts) || !failed(&objects) || !failed(&exported) {
+        return vec![objects, exported];
+    }
+    // An entry that is not there is one thing that is wrong, and not two.
+    if visibility::others(spec, facts).next().is_some() {
+        vec![ask(objects.id, objects.subject).skipped(&exported), exported]
+    } else {
+        let skipped = ask(exported.id, exported.subject).skipped(&objects);
+        vec![objects, skipped]
+    }
 }
 
 /// What is not the link's own and may be kept from the user's eyes: such a check is unknown then, and stops nothing.

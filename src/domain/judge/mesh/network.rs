@@ -16,7 +16,7 @@ use super::super::{
 };
 use super::policies;
 use crate::domain::{
-    check::{Check, Side},
+    check::{Check, Outcome, Side},
     code::Code,
     desired,
     facts::{Facts, MemberFacts, ObjectFacts},
@@ -30,6 +30,21 @@ pub(super) fn network(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let outgoing = members(facts, spec.client_side()).iter().map(|one| outgoing(spec, facts, one));
     let incoming = members(facts, Side::Source).iter().filter_map(|one| incoming(spec, facts, one));
     outgoing.chain(incoming).collect()
+}
+
+/// The NetworkPolicy that a connection which nobody answers must be blamed on first: one of the client's side, else one that shuts
+/// every pod of the source.
+pub(in super::super) fn closing_policy(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Option<Problem> {
+    let problem = |check: Check| match check.outcome {
+        Outcome::Warned(problem) => Some(problem),
+        _ => None,
+    };
+    let shut = || {
+        let incoming = members(facts, Side::Source).iter().filter_map(|one| incoming(spec, facts, one));
+        let shut: Vec<Option<Problem>> = incoming.map(problem).collect();
+        if shut.iter().all(Option::is_some) { shut.into_iter().flatten().next() } else { None }
+    };
+    problem(outgoing(spec, facts, one)).or_else(shut)
 }
 
 fn outgoing(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {

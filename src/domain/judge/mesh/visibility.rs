@@ -13,12 +13,13 @@ use super::{
         selector::{label_for, selects},
     },
     control_plane::config_of,
+    objects,
 };
 use crate::domain::{
     check::{Check, Subject},
     code::Code,
     desired,
-    facts::{Facts, MemberFacts, ObjectFacts},
+    facts::{Facts, MemberFacts, NamedEntry, ObjectFacts},
     hint::Hint,
     problem::{Fetched, Problem},
     spec::LinkSpec,
@@ -241,18 +242,21 @@ pub(super) fn exported(spec: &LinkSpec, facts: &Facts) -> Check {
         Fetched::Failed(problem) => return asked.unfetched(problem),
     };
     let namespace = &spec.client.cluster.namespace;
-    let hint = || {
-        Hint::run(
-            "setup brings the link's objects in line with its configuration",
-            ["pxc-link", "setup", "--source", &spec.name],
-        )
+    let mending = match &facts.objects {
+        Some(Fetched::Got(objects)) => objects::mending(spec, facts, objects),
+        _ => Vec::new(),
+    };
+    let hint = if mending.is_empty() {
+        let setup = ["pxc-link", "setup", "--source", &spec.name];
+        Hint::run("setup brings the link's objects in line with its configuration", setup)
+    } else {
+        with(Hint::text("bring the link's objects in line with its configuration"), mending)
     };
     let Some(own) = mesh.entries.iter().find(|entry| desired::is_own(spec, entry)) else {
-        let mut problem = Problem::new(
-            Code::EntryElsewhere,
-            format!("the link has no ServiceEntry in namespace `{namespace}`, where the members' sidecars look for it"),
-        );
-        for entry in mesh.entries.iter().filter(|entry| entry.hosts.iter().any(|host| covers(host, &spec.host))) {
+        let what =
+            format!("the link has no ServiceEntry in namespace `{namespace}`, where the members' sidecars look for it");
+        let mut problem = Problem::new(Code::EntryElsewhere, what);
+        for entry in others(spec, facts) {
             problem = problem.seen(format!(
                 "{}/{} has hosts {}, exported to {}",
                 entry.namespace,
@@ -261,8 +265,8 @@ pub(super) fn exported(spec: &LinkSpec, facts: &Facts) -> Check {
                 exports(&entry.export_to)
             ));
         }
-        return asked
-            .failed(problem.seen(format!("{} ServiceEntry object(s) looked at", mesh.entries.len())).hint(hint()));
+        problem = problem.seen(format!("{} ServiceEntry object(s) looked at", mesh.entries.len()));
+        return asked.failed(problem.hint(hint));
     };
     if own.is_visible_in(namespace) {
         return asked.passed([format!("{}/{}, exported to {}", own.namespace, own.name, exports(&own.export_to))]);
@@ -276,8 +280,19 @@ pub(super) fn exported(spec: &LinkSpec, facts: &Facts) -> Check {
             ),
         )
         .seen(format!("spec.exportTo: {}", exports(&own.export_to)))
-        .hint(hint()),
+        .hint(hint),
     )
+}
+
+/// Whether the link's own ServiceEntry is where it belongs.
+pub(super) fn has_entry(spec: &LinkSpec, facts: &Facts) -> bool {
+    facts.client.mesh.got().is_some_and(|mesh| mesh.entries.iter().any(|entry| desired::is_own(spec, entry)))
+}
+
+/// The ServiceEntries of others for the mesh name.
+pub(super) fn others<'a>(spec: &'a LinkSpec, facts: &'a Facts) -> impl Iterator<Item = &'a NamedEntry> {
+    let entries = facts.client.mesh.got().into_iter().flat_map(|mesh| &mesh.entries);
+    entries.filter(|entry| !desired::is_own(spec, entry) && entry.hosts.iter().any(|host| covers(host, &spec.host)))
 }
 
 fn exports(export_to: &[String]) -> String {

@@ -1,7 +1,10 @@
 //! M3 and M4: has the sidecar the listener of the virtual address, and behind it the source's endpoints?
 
 use super::{
-    super::{find, ids, kubectl::with},
+    super::{
+        find, ids,
+        kubectl::{restart, with},
+    },
     Road, host_words,
 };
 use crate::domain::{
@@ -76,6 +79,32 @@ impl Road<'_> {
             ))
     }
 
+    fn without_endpoints(&self) -> Problem {
+        let cluster = self.envoy_cluster();
+        Problem::new(Code::NoEndpoints, format!("the sidecar of `{}` has no endpoint for `{cluster}`", self.seen.member))
+            .seen(format!("hosts of {cluster}: {}", host_words(Some(&[]))))
+            .hint(with(
+                Hint::text("look at `spec.endpoints` of the ServiceEntry (an endpoint with `network` is dropped without mutual TLS), then run setup again"),
+                self.kubectl().map(|kubectl| kubectl.line(&["get", "serviceentry", "-o", "yaml"])),
+            ))
+    }
+
+    /// The sidecar makes a cluster of a name that it was told of only once it has heard of the endpoints, too.
+    fn half_told(&self) -> Problem {
+        let cluster = self.envoy_cluster();
+        let what = format!(
+            "the sidecar of `{}` has no cluster `{cluster}`: it does not hear istiod, or was told in part only",
+            self.seen.member
+        );
+        Problem::new(Code::NoEndpoints, what).seen(format!("hosts of {cluster}: {}", host_words(None))).hint(with(
+            Hint::text("see in its log whether istiod is reached at port 15012; new pods, whose start restarts what runs in them, connect anew"),
+            self.kubectl().into_iter().flat_map(|kubectl| {
+                let log = kubectl.line(&["logs", &self.seen.member, "-c", "istio-proxy", "--tail=50"]);
+                std::iter::once(log).chain(self.one.map_or_else(Vec::new, |one| restart(&kubectl, one)))
+            }),
+        ))
+    }
+
     pub(super) fn endpoints(&self, before: &[Check]) -> Check {
         let asked = self.ask(ids::ENVOY_ENDPOINTS);
         let envoy = match (&self.seen.envoy, find(before, ids::ENVOY_LISTENER, &self.subject)) {
@@ -86,17 +115,8 @@ impl Road<'_> {
         let pod = &self.seen.member;
         let hosts = match &envoy.hosts {
             Some(hosts) if !hosts.is_empty() => hosts,
-            none => {
-                let what = if none.is_none() { "no cluster" } else { "no endpoint" };
-                return asked.failed(
-                    Problem::new(Code::NoEndpoints, format!("the sidecar of `{pod}` has {what} for `{}`", self.envoy_cluster()))
-                        .seen(format!("hosts of {}: {}", self.envoy_cluster(), host_words(none.as_deref())))
-                        .hint(with(
-                            Hint::text("look at `spec.endpoints` of the ServiceEntry (an endpoint with `network` is dropped without mutual TLS), then run setup again"),
-                            self.kubectl().map(|kubectl| kubectl.line(&["get", "serviceentry", "-o", "yaml"])),
-                        )),
-                );
-            }
+            Some(_) => return asked.failed(self.without_endpoints()),
+            None => return asked.failed(self.half_told()),
         };
         if hosts.iter().all(|host| host.ejected) {
             return asked.failed(

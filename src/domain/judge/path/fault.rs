@@ -5,7 +5,7 @@ use super::{
         access::sql_text,
         blame::{self, Lost},
         kubectl::{Kubectl, Owner, owner, with},
-        members, named,
+        members, mesh, named,
         peer::{self, Guard},
         policy::{self, MutualTls},
         servers,
@@ -73,6 +73,11 @@ pub(super) fn refused(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
 
 /// The endpoint is silent while it is dialled.
 pub(super) fn silent(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
+    if let Some(mut policy) = road.one.and_then(|one| mesh::closing_policy(road.spec, road.facts, one)) {
+        policy.message = format!("{} does not answer: {}", target(road), policy.message);
+        policy.evidence.splice(0..0, road.evidence(answer));
+        return policy;
+    }
     let what = format!("{} does not answer: packets are dropped on the way", target(road));
     let port = road.seen.envoy.got().and_then(|envoy| envoy.hosts.as_ref()?.first().map(|host| host.endpoint.port));
     let text = match port {

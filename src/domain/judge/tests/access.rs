@@ -4,7 +4,7 @@ use super::{broken, check_of, commands, replica, shown, source, unread, verdict}
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
-    facts::DeniedRule,
+    facts::{AwaitedContainer, DeniedRule, Sidecar},
     judge::ids,
     sample::{self, endpoints_spec, facts, got, replicas, sources, spec},
 };
@@ -102,6 +102,46 @@ fn a_pod_that_is_not_ready_warns_while_another_is() {
         }
     });
     assert!(commands(&check)[0].ends_with("describe pod pxc-0"));
+}
+
+#[test]
+fn an_init_container_before_the_sidecar_is_told_and_mended() {
+    let check = broken(ids::MEMBER_READY, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
+        for one in replicas(facts) {
+            one.pod.ready = false;
+            one.pod.awaited = vec![
+                AwaitedContainer {
+                    name: "wait-for-source".into(),
+                    state: "running and not ready".into(),
+                    before_sidecar: true,
+                },
+                AwaitedContainer {
+                    name: "pxc".into(),
+                    state: "waiting, PodInitializing".into(),
+                    before_sidecar: false,
+                },
+            ];
+        }
+    });
+    assert!(shown(&check).contains("wait-for-source has to end before the sidecar starts"), "{check:#?}");
+    assert!(shown(&check).contains("container pxc: waiting, PodInitializing"));
+    assert!(commands(&check).iter().any(|line| line.contains("sidecar.istio.io/nativeSidecar")), "{check:#?}");
+}
+
+#[test]
+fn a_pod_that_waits_for_its_sidecar_only_is_judged_by_that() {
+    let awaited =
+        |name: &str, state: &str| AwaitedContainer { name: name.into(), state: state.into(), before_sidecar: false };
+    let mut facts = facts();
+    let one = &mut replicas(&mut facts)[0];
+    one.pod.ready = false;
+    one.pod.sidecar = Sidecar::Present { ready: false };
+    one.pod.awaited = vec![awaited("istio-proxy", "running and not ready"), awaited("pxc", "waiting, PodInitializing")];
+    assert_eq!(verdict(&check_of(&spec(), &facts, ids::MEMBER_READY, &replica(0))).0, "skipped");
+    let sidecar = check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(0));
+    assert_eq!(verdict(&sidecar), ("failed", Some(Code::SidecarNotReady)));
+    replicas(&mut facts)[0].pod.awaited.push(awaited("backup", "waiting, ImagePullBackOff"));
+    assert_ne!(verdict(&check_of(&spec(), &facts, ids::MEMBER_READY, &replica(0))).0, "skipped");
 }
 
 #[test]

@@ -28,7 +28,7 @@ fn error(took_ms: u64, errno: u16, text: &str) -> ProbeAnswer {
 }
 
 /// The probe from pxc-0 ends so, and the counters of the first endpoint moved so.
-fn probe(facts: &mut Facts, answer: ProbeAnswer, tried: u64, failed: u64) {
+pub(super) fn probe(facts: &mut Facts, answer: ProbeAnswer, tried: u64, failed: u64) {
     facts.paths[0].probe = Fetched::Got(answer);
     facts.paths[0].after =
         Fetched::Got(vec![host("198.18.0.11:31306", 4 + tried, failed), host("198.18.0.21:31306", 2, 0)]);

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{broken, check_of, commands, replica, shown, source, unread, verdict};
+use super::{broken, check_of, commands, path::probe, replica, shown, source, unread, verdict};
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
-    facts::{Facts, ObjectFacts, Sidecar},
+    facts::{Facts, ObjectFacts, ProbeAnswer, ProbeEnd, Sidecar},
     judge::ids,
     problem::Fetched,
     sample::{endpoints_spec, facts, got, object, sources, spec},
@@ -296,4 +296,21 @@ fn what_may_not_be_read_is_unknown_and_of_a_source_out_of_sight_nothing_is_said(
     let checks = crate::domain::judge::judge(&endpoints_spec(), &facts);
     let about = [ids::INGRESS_OPEN, ids::SOURCE_AUTHORIZATION, ids::SOURCE_PEERS];
     assert!(!checks.iter().any(|check| about.contains(&check.id)));
+}
+
+#[test]
+fn an_endpoint_that_is_silent_behind_a_policy_is_blamed_on_the_policy() {
+    let mut facts = facts();
+    probe(&mut facts, ProbeAnswer { by: "mysql client".into(), took_ms: 8_000, end: ProbeEnd::TimedOut }, 1, 1);
+    let accepts = |facts: &Facts| check_of(&spec(), facts, ids::ENDPOINT_ACCEPTS, &replica(0));
+    assert_eq!(verdict(&accepts(&facts)), ("failed", Some(Code::EndpointSilent)));
+    let closed = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": []});
+    facts.client.surroundings.network_policies = Fetched::Got(vec![network("closed", closed)]);
+    let check = accepts(&facts);
+    assert_eq!(verdict(&check), ("failed", Some(Code::EgressPolicy)));
+    assert!(shown(&check).contains("cx_total +1"), "{check:#?}");
+    facts.client.surroundings.network_policies = Fetched::Got(Vec::new());
+    let closed = json!({"podSelector": {}, "policyTypes": ["Ingress"], "ingress": []});
+    facts.source.surroundings.as_mut().unwrap().network_policies = Fetched::Got(vec![network("closed", closed)]);
+    assert_eq!(verdict(&accepts(&facts)), ("failed", Some(Code::IngressPolicy)));
 }

@@ -8,7 +8,7 @@ use super::{blocking, broken, check_of, commands, replica, shown, unread, verdic
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::{Facts, NamedPort, NamedRule, NamedService},
+    facts::{Facts, NamedPort, NamedRule, NamedService, OwnObject},
     judge::{ids, judge},
     problem::Fetched,
     sample::{self, facts, got, mesh_config, named_port, object, other_entry, replicas, spec},
@@ -180,6 +180,29 @@ fn the_links_own_entry_must_be_where_the_members_see_it() {
     }
     let before = crate::domain::judge::mesh_preflight(&spec(), &sample::unlinked());
     assert!(!before.iter().any(|check| check.id == ids::ENTRY_EXPORTED), "a setup makes it and does not ask for it");
+}
+
+#[test]
+fn an_entry_that_is_not_there_fails_one_check_and_not_two() {
+    let both = |facts: &Facts| {
+        [ids::MESH_OBJECTS, ids::ENTRY_EXPORTED, ids::ENDPOINTS_CURRENT]
+            .map(|id| verdict(&check_of(&spec(), facts, id, &Subject::Link)))
+    };
+    let mut facts = sample::unlinked();
+    facts.objects = Some(Fetched::Got(vec![OwnObject {
+        kind: "ServiceEntry".into(),
+        name: "pxc-source-production".into(),
+        present: false,
+        shared: false,
+        changed: Vec::new(),
+        added: Vec::new(),
+    }]));
+    let skipped = ("skipped", None);
+    assert_eq!(both(&facts), [("failed", Some(Code::ObjectsChanged)), skipped, skipped]);
+    let mut elsewhere = got(&mut sample::facts().client.mesh).entries[0].clone();
+    (elsewhere.namespace, elsewhere.link) = ("shop".to_owned(), None);
+    got(&mut facts.client.mesh).entries.push(elsewhere);
+    assert_eq!(both(&facts), [skipped, ("failed", Some(Code::EntryElsewhere)), skipped]);
 }
 
 fn rule(name: &str, host: &str, day: u8) -> NamedRule {
