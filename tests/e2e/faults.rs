@@ -35,7 +35,7 @@ pub(crate) fn world(stage: &Stage, fault: &'static Fault) -> Checked {
     }
     let done = breaks_and_mends(stage, &stage.tool(), fault);
     // Whatever was found, the next trial gets a world that is whole.
-    stage.runtime.block_on(fault.mend(&stage.world))?;
+    soon(|| Ok(stage.runtime.block_on(fault.mend(&stage.world))?))?;
     if done.is_err() || is_last_of_its_ground(fault) {
         stand_on(stage, None)?;
     }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
-    sync::{OnceLock, PoisonError, RwLock},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -35,22 +35,12 @@ pub(crate) struct Stage {
     _lock: File,
 }
 
-static STAGE: OnceLock<Result<RwLock<Stage>, String>> = OnceLock::new();
+static STAGE: OnceLock<Result<Stage, String>> = OnceLock::new();
 
-/// Runs one trial alone on the stage, which is raised where it does not stand.
+/// Runs one trial on the stage, which is raised where it does not stand.
 pub(crate) fn run(name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
-    let stage = stage()?.write().unwrap_or_else(PoisonError::into_inner);
-    timed(name, || body(&stage))
-}
-
-/// Runs one trial beside others that touch what is their own only.
-pub(crate) fn run_beside(name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
-    let stage = stage()?.read().unwrap_or_else(PoisonError::into_inner);
-    timed(name, || body(&stage))
-}
-
-fn stage() -> Result<&'static RwLock<Stage>, Failed> {
-    STAGE.get_or_init(|| raise().map(RwLock::new)).as_ref().map_err(|error| Failed::from(error.clone()))
+    let stage = STAGE.get_or_init(raise).as_ref().map_err(|error| Failed::from(error.clone()))?;
+    timed(name, || body(stage))
 }
 
 fn timed(name: &str, body: impl FnOnce() -> Checked) -> Checked {
@@ -91,7 +81,6 @@ fn raise() -> Result<Stage, String> {
 /// Takes the world down if a trial raised it.
 pub(crate) fn strike() -> Result<(), String> {
     let Some(Ok(stage)) = STAGE.get() else { return Ok(()) };
-    let stage = stage.write().unwrap_or_else(PoisonError::into_inner);
     let cache = Cache::of_user().map_err(|error| error.to_string())?;
     stage.runtime.block_on(world::down(&cache, WORLD)).map_err(|error| error.to_string())?;
     Ok(())

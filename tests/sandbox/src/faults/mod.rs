@@ -193,7 +193,10 @@ mod tests {
             for act in fault.apply.iter().chain(fault.mend) {
                 let own = match act {
                     Act::Kubectl(_, args) | Act::KubectlIfThere(_, args) => args.contains(&"${NS}"),
-                    Act::Apply(_, yaml) => yaml.contains("namespace: ${NS}") || yaml.contains("namespace: \"${NS}"),
+                    // In its own namespace, or by a name of its own in another.
+                    Act::Apply(_, yaml) => {
+                        ["namespace: \"${NS}\"", "name: \"${NS}\""].iter().any(|own| yaml.contains(own))
+                    }
                     Act::Rule(.., rule) | Act::NoRule(.., rule) => rule.contains(&"${CLIENT_POD}"),
                     Act::Sql(..) | Act::Stop(..) | Act::Start(..) => false,
                 };

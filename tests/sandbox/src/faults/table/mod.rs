@@ -22,14 +22,17 @@ macro_rules! rule {
 
 mod entries;
 mod linked;
+mod pods;
 mod roads;
+mod visible;
 mod world;
 
 use super::{Act, Fault, Finder, Mender, Scope};
 use crate::world::Cluster::Dr;
 
 /// Every fault, by what it touches.
-pub(super) const ALL: [&[Fault]; 4] = [world::WORLD, linked::LINKED, entries::ENTRIES, roads::ROADS];
+pub(super) const ALL: [&[Fault]; 7] =
+    [world::WORLD, linked::LINKED, entries::ENTRIES, roads::ROADS, visible::VISIBLE, pods::PODS, roads::CUT_OFF];
 
 /// Takes the link's own objects away, whatever became of them; `setup` makes them anew.
 const NO_OWN_OBJECTS: Act = Act::KubectlIfThere(

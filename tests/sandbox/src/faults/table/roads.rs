@@ -2,7 +2,7 @@
 
 use super::{
     super::{Act, Fault, Finder, Mender},
-    MESH, NO_OWN_OBJECTS,
+    MESH, NO_OWN_OBJECTS, PAIR,
 };
 use crate::world::Cluster::Dr;
 
@@ -15,6 +15,10 @@ macro_rules! from_client {
 
 const UNREACHABLE: &[&str] = from_client!("REJECT", "--reject-with", "icmp-host-unreachable");
 const REFUSED: &[&str] = from_client!("REJECT", "--reject-with", "tcp-reset");
+
+const DROPPED: &[&str] = from_client!("DROP");
+/// What the client's sidecar sends to istiod, whatever address that has.
+const TO_ISTIOD: &[&str] = &["FORWARD", "-s", "${CLIENT_POD}", "-p", "tcp", "--dport", "15012", "-j", "DROP"];
 
 /// Connects through the mesh name a few times, whatever comes of it.
 const TRY: Act = Act::Kubectl(
@@ -63,5 +67,34 @@ pub(super) const ROADS: &[Fault] = &[
         ],
         mend: &[Act::NoRule(Dr, "filter", REFUSED), NO_OWN_OBJECTS],
         ..MESH
+    },
+];
+
+/// Those of them that have a client of their own.
+pub(super) const CUT_OFF: &[Fault] = &[
+    Fault {
+        name: "egress-policy",
+        what: "a NetworkPolicy closes the way out; the sandbox's CNI enforces none, so the same is dropped on the node",
+        rows: &["mesh:40"],
+        code: "PXL351",
+        evidence: &["sandbox-fault", "cx_connect_fail"],
+        mended_by: Mender::Table,
+        apply: &[Act::Apply(Dr, include_str!("../manifests/egress-policy.yaml")), Act::Rule(Dr, "filter", DROPPED)],
+        mend: &[
+            Act::NoRule(Dr, "filter", DROPPED),
+            Act::KubectlIfThere(Dr, &["-n", "${NS}", "delete", "networkpolicy", "sandbox-fault", "--ignore-not-found"]),
+        ],
+        ..PAIR
+    },
+    Fault {
+        name: "cut-off-from-istiod",
+        what: "the client's sidecar hears nothing of istiod any more",
+        rows: &["mesh:22"],
+        code: "PXL331",
+        evidence: &["does not hear istiod", "no such cluster"],
+        mended_by: Mender::Table,
+        apply: &[Act::Rule(Dr, "filter", TO_ISTIOD)],
+        mend: &[Act::NoRule(Dr, "filter", TO_ISTIOD)],
+        ..PAIR
     },
 ];
