@@ -258,9 +258,9 @@ fn has_log(awaited: &AwaitedContainer) -> bool {
     !awaited.state.starts_with("waiting") || awaited.state.contains("CrashLoopBackOff")
 }
 
-/// Whether a container is the sidecar, or starts when the sidecar is there.
+/// Whether a container is the sidecar or prepares it (`istio-init`, `istio-validation`), or starts when the sidecar is there.
 fn waits_for_sidecar(awaited: &AwaitedContainer) -> bool {
-    awaited.name == "istio-proxy" || awaited.state == "waiting, PodInitializing"
+    awaited.name.starts_with("istio-") || awaited.state == "waiting, PodInitializing"
 }
 
 fn judge_privileges(

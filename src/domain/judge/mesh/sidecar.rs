@@ -9,7 +9,7 @@ use super::{
     injection,
 };
 use crate::domain::{
-    check::Check,
+    check::{Check, Outcome},
     code::Code,
     desired,
     facts::{Facts, MemberFacts, Sidecar},
@@ -25,6 +25,10 @@ pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
         Sidecar::Present { ready: true } => {
             let capture = if one.pod.dns_capture == Some(true) { "on" } else { "off" };
             asked.passed([format!("istio-proxy is ready, DNS capture is {capture}")])
+        }
+        // It starts after what the pod waits for; that is said where the pod is judged.
+        Sidecar::Present { ready: false } if one.pod.awaited.iter().any(|awaited| awaited.before_sidecar) => {
+            asked.end(Outcome::Skipped { because: (ids::MEMBER_READY, member(spec.client_side(), one)) }, Vec::new())
         }
         Sidecar::Present { ready: false } => asked.failed(not_ready(spec, facts, one)),
         Sidecar::Absent => injection::absent(spec, facts, one, asked),

@@ -109,6 +109,7 @@ fn an_init_container_before_the_sidecar_is_told_and_mended() {
     let check = broken(ids::MEMBER_READY, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
         for one in replicas(facts) {
             one.pod.ready = false;
+            one.pod.sidecar = Sidecar::Present { ready: false };
             one.pod.awaited = vec![
                 AwaitedContainer {
                     name: "wait-for-source".into(),
