@@ -63,3 +63,13 @@ fn at_least_35_rows_are_reproduced_and_each_fault_reports_the_code_of_its_rows()
         }
     }
 }
+
+#[test]
+fn the_readme_counts_the_faults_right() {
+    let readme = include_str!("../README.md").split_whitespace().collect::<Vec<_>>().join(" ");
+    let all = sandbox::faults::all().count();
+    let by_hint = sandbox::faults::all().filter(|fault| fault.mended_by == sandbox::faults::Mender::Hint).count();
+    for told in [format!("lists the {all} ways"), format!("{by_hint} by the commands of the hint")] {
+        assert!(readme.contains(&told), "{told}");
+    }
+}
