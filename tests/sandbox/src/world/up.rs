@@ -247,7 +247,7 @@ async fn raise_cluster(
     put("istio", &istio::before(&world.dir.join("mesh-pki"), cluster)?).await?;
     put("istio", &manifest).await?;
     put("coredns", &coredns(cluster)).await?;
-    for path in rights::manifests(cluster) {
+    for path in rights::manifests(cluster)? {
         put(&path.display().to_string(), &files::read(&path)?).await?;
     }
     istio::ready(&client, cluster).await?;
