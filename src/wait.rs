@@ -4,7 +4,10 @@ use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
 
-use crate::domain::{code::Code, problem::Problem};
+use crate::domain::{
+    code::{Code, Exit},
+    problem::Problem,
+};
 
 /// A moment after which waiting ends.
 #[derive(Debug, Clone, Copy)]
@@ -83,19 +86,22 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Result<Look<T>, Problem>>,
 {
-    let mut last = "nothing yet".to_owned();
+    let mut last = None;
     loop {
         match deadline.bound(probe()).await {
             Ok(Ok(Look::Ready(value))) => return Ok(value),
             Ok(Ok(Look::NotYet(seen))) => {
                 waiting(&seen, deadline);
-                last = seen;
+                last = Some(seen);
             }
+            // A probe that the deadline cut says less than what was seen before.
+            Ok(Err(problem))
+                if deadline.left().is_zero() && problem.code.exit() == Exit::TimedOut && last.is_some() => {}
             Ok(Err(problem)) => return Err(problem),
             Err(_) => {}
         }
         if deadline.left().is_zero() {
-            let waited = deadline.span().as_secs_f64();
+            let (waited, last) = (deadline.span().as_secs_f64(), last.unwrap_or_else(|| "nothing yet".to_owned()));
             return Err(
                 Problem::new(Code::TimedOut, format!("{what} did not come about within {waited:.0} s")).seen(last)
             );
@@ -121,6 +127,27 @@ mod tests {
         .await;
         let problem = result.unwrap_err();
         assert_eq!((problem.code, problem.evidence[0].as_str(), looks), (Code::TimedOut, "no listener", 5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_last_look_that_was_cut_does_not_hide_what_was_seen() {
+        let deadline = Deadline::after(Duration::from_secs(1));
+        let mut looks = 0;
+        let look = || {
+            looks += 1;
+            let first = looks == 1;
+            async move {
+                if first {
+                    return Ok(Look::NotYet("1 of 2".into()));
+                }
+                // As a request does that has the same deadline.
+                tokio::time::sleep(deadline.left()).await;
+                Err(Problem::new(Code::ApiTimedOut, "cut"))
+            }
+        };
+        let result: Result<(), _> = poll_until("two", deadline, Duration::from_millis(100), |_, _| (), look).await;
+        let problem = result.unwrap_err();
+        assert_eq!((problem.code, problem.evidence[0].as_str()), (Code::TimedOut, "1 of 2"));
     }
 
     #[tokio::test(start_paused = true)]
