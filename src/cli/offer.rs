@@ -6,6 +6,7 @@ use super::{Context, output::Output};
 use crate::{
     domain::{
         code::Code,
+        hint::Hint,
         offered::{DnsWay, Offers},
         problem::Problem,
         spec::LinkSpec,
@@ -39,15 +40,15 @@ fn offer(problem: &Problem, offers: Offers) -> Option<Offer> {
 /// Shows what stops the setup and asks what to do about it.
 ///
 /// # Errors
-/// The failure itself, where nothing of it is wanted.
+/// [`Code::NotApproved`] where nothing of it is wanted.
 pub(super) async fn ask(
     context: &Context,
     output: &Output,
     spec: &LinkSpec,
-    failure: Failure,
+    failure: &Failure,
     mut offers: Offers,
 ) -> Result<Offers, Failure> {
-    output.stopped_by(&failure);
+    output.stopped_by(failure);
     for problem in &failure.problems {
         let interrupted = context.shutdown.requested();
         match offer(problem, offers) {
@@ -55,19 +56,19 @@ pub(super) async fn ask(
                 let ways = [
                     "stop here",
                     "let CoreDNS answer it: a stub for this one name, which teardown takes out; nothing restarts",
-                    "turn DNS capture on in the pods' template: the pods are made anew one after the other, MySQL restarts in each",
+                    "turn DNS capture on in the pods' template: the pods are made anew, what runs in them restarts",
                 ];
                 let question = format!("How is `{}` to resolve in the members of link {}?", spec.host, spec.name);
                 match confirm::choose(&context.printer, &question, &ways, interrupted).await? {
                     1 => offers.dns = Some(DnsWay::CorednsStub),
                     2 => offers.dns = Some(DnsWay::RestartMembers),
-                    _ => return Err(failure),
+                    _ => return Err(declined().into()),
                 }
             }
             Some(Offer::DisableSourceMtls) => {
                 let question = "Take the source's port out of mutual TLS, for everybody in that mesh?";
                 if confirm::confirm(&context.printer, question, interrupted).await? == Answer::No {
-                    return Err(failure);
+                    return Err(declined().into());
                 }
                 offers.disable_source_mtls = true;
             }
@@ -76,6 +77,12 @@ pub(super) async fn ask(
         }
     }
     Ok(offers)
+}
+
+fn declined() -> Problem {
+    Problem::new(Code::NotApproved, "nothing was chosen of what would mend it; nothing was changed").hint(Hint::text(
+        "run it again and choose, or say it by `--dns coredns-stub`, `--dns restart-members` or `--disable-source-mtls`",
+    ))
 }
 
 #[cfg(test)]

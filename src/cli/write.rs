@@ -43,7 +43,7 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
             Ok(planned) => break planned,
             Err(failure) if asks && offer::mends(&failure, options.offers) => {
                 let left = session.deadline.left();
-                options.offers = offer::ask(context, &output, spec, failure, options.offers).await?;
+                options.offers = offer::ask(context, &output, spec, &failure, options.offers).await?;
                 session.deadline = Deadline::after(left);
             }
             Err(failure) => return Err(failure),

@@ -3,7 +3,7 @@
 use super::{
     super::{
         ask, ids,
-        kubectl::{Kubectl, annotation_of_proxy, capture_dns, restart, with},
+        kubectl::{Kubectl, annotation_of_proxy, restart, with},
         member,
     },
     control_plane::config_of,
@@ -54,7 +54,6 @@ pub(super) fn capture(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
         "{CAPTURE} in istio-proxy of `{pod}`: {}",
         if one.pod.dns_capture.is_some() { "not true" } else { "not set" }
     );
-    let kubectl = Kubectl::of(spec, facts, spec.client_side());
     // The sidecar's own setting comes before the mesh's; which the pod, made before, may not have yet.
     let of_mesh = config_of(facts)
         .ok()
@@ -70,7 +69,7 @@ pub(super) fn capture(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
             .seen(getent)
             .hint(with(
                 Hint::text("make the pods anew, which restarts what runs in them"),
-                kubectl.map_or_else(Vec::new, |kubectl| restart(&kubectl, one)),
+                Kubectl::of(spec, facts, spec.client_side()).map_or_else(Vec::new, |kubectl| restart(&kubectl, one)),
             )),
         );
     }
@@ -89,10 +88,8 @@ pub(super) fn capture(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
             ),
         )
     };
-    asked.failed(Problem::new(code, what).seen(getent).seen(variable).hint(with(
-        Hint::text(
-            "turn DNS capture on for the members, which makes the pods anew and so restarts what runs in them; a pod with its own `proxy.istio.io/config` needs `ISTIO_META_DNS_CAPTURE: \"true\"` added under `proxyMetadata` there; `pxc-link setup --dns restart-members` does just that, and `--dns coredns-stub` lets the cluster's CoreDNS answer instead, which restarts nothing",
-        ),
-        kubectl.map_or_else(Vec::new, |kubectl| capture_dns(&kubectl, one)),
+    asked.failed(Problem::new(code, what).seen(getent).seen(variable).hint(Hint::run(
+        "turn DNS capture on in the template of the pods, which makes them anew and so restarts what runs in them; or let the cluster's CoreDNS answer this one name by `--dns coredns-stub`, which restarts no pod of the link",
+        ["pxc-link", "setup", "--source", &spec.name, "--dns", "restart-members"],
     )))
 }

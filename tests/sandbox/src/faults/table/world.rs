@@ -201,8 +201,12 @@ pub(super) const WORLD: &[Fault] = &[
         apply: &[
             Act::Kubectl(Dr, &["-n", "pxc", "patch", "statefulset/pxc", "--type=merge", "-p", WITHOUT_CAPTURE]),
             Act::Kubectl(Dr, ROLLED_OUT),
+            Act::Apply(Dr, include_str!("../../../../../manifests/deploy/replica/restart/role.yaml")),
+            Act::Apply(Dr, include_str!("../../../../../manifests/deploy/replica/restart/rolebinding.yaml")),
         ],
         mend: &[
+            Act::KubectlIfThere(Dr, &["-n", "pxc", "delete", "rolebinding/pxc-link-replica-restart"]),
+            Act::KubectlIfThere(Dr, &["-n", "pxc", "delete", "role/pxc-link-replica-restart"]),
             Act::Kubectl(Dr, &["-n", "pxc", "patch", "statefulset/pxc", "--type=merge", "-p", DEFAULT_CAPTURE]),
             Act::Kubectl(Dr, ROLLED_OUT),
         ],
