@@ -17,6 +17,7 @@ pub(crate) mod nearest;
 pub mod offered;
 pub mod owner;
 pub mod plan;
+pub mod policy_record;
 pub mod problem;
 pub mod pxc;
 pub mod quote;

@@ -94,7 +94,9 @@ impl Step {
             return None;
         }
         match self.kind {
-            StepKind::RestartMembers => Some("the pods are made anew, one after the other: MySQL restarts in each"),
+            StepKind::RestartMembers => Some(
+                "the pods are made anew, as their update strategy has it: MySQL, or whatever else runs in them, restarts in each",
+            ),
             StepKind::PeerAuthentication => Some(
                 "holds for everybody in the source's mesh: nobody's identity is known on that port any more, and clients whose DestinationRule demands ISTIO_MUTUAL there stop connecting",
             ),

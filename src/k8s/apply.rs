@@ -22,16 +22,42 @@ pub const MANAGER: &str = "pxc-link";
 /// The kinds that a link is made of: kind, plural.
 const KINDS: [(&str, &str); 2] = [("ServiceEntry", "serviceentries"), ("DestinationRule", "destinationrules")];
 
+/// Who applies, and how.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    /// The field manager.
+    pub manager: String,
+    /// Take over fields that another manager owns.
+    pub force: bool,
+}
+
+impl Writer {
+    /// The tool itself, for objects of one link.
+    pub fn own(force: bool) -> Self {
+        Self { manager: MANAGER.to_owned(), force }
+    }
+
+    fn parameters(&self) -> PatchParams {
+        let parameters = PatchParams::apply(&self.manager).validation_strict();
+        if self.force { parameters.force() } else { parameters }
+    }
+}
+
 /// Asks the API server what applying an object would make of it, without writing (`dryRun=All`): definitions and webhooks judge
 /// it as they would the write. Fields that the server alone writes are left out of both.
 ///
 /// # Errors
 /// `Conflict`, `Rejected`, `WebhookDown`, and whatever a request can fail with.
-pub async fn preview(cluster: &Cluster, object: &Value, force: bool, deadline: Deadline) -> Result<Preview, K8sError> {
+pub async fn preview(
+    cluster: &Cluster,
+    object: &Value,
+    writer: &Writer,
+    deadline: Deadline,
+) -> Result<Preview, K8sError> {
     let named = Named::of(object);
     let api = named.api(cluster);
     let what = format!("reading {}", named.title());
-    let dry_run = parameters(force).dry_run();
+    let dry_run = writer.parameters().dry_run();
     let (before, after) = tokio::try_join!(
         cluster.call(&what, deadline, api.get_opt(&named.name)),
         patch(cluster, object, &dry_run, deadline),
@@ -55,8 +81,8 @@ pub async fn compared(cluster: &Cluster, wanted: &Value, deadline: Deadline) -> 
 ///
 /// # Errors
 /// As [`preview`].
-pub async fn apply(cluster: &Cluster, object: &Value, force: bool, deadline: Deadline) -> Result<Value, K8sError> {
-    patch(cluster, object, &parameters(force), deadline).await
+pub async fn apply(cluster: &Cluster, object: &Value, writer: &Writer, deadline: Deadline) -> Result<Value, K8sError> {
+    patch(cluster, object, &writer.parameters(), deadline).await
 }
 
 /// The link's objects in the members' namespace, found by their labels and never by name; `version` is one that is served.
@@ -119,11 +145,6 @@ pub async fn now(cluster: &Cluster, object: &Value, deadline: Deadline) -> Resul
     let api = named.api(cluster);
     let found = cluster.call(&format!("reading {}", named.title()), deadline, api.get_opt(&named.name)).await?;
     Ok(found.map(stripped))
-}
-
-fn parameters(force: bool) -> PatchParams {
-    let parameters = PatchParams::apply(MANAGER).validation_strict();
-    if force { parameters.force() } else { parameters }
 }
 
 async fn patch(

@@ -1,5 +1,7 @@
 //! The cluster's CoreDNS: where its server blocks come from, and putting a text of them in another's place.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::api::{
     apps::v1::Deployment,
     core::v1::{ConfigMap, KeyToPath, PodSpec, Volume},
@@ -30,8 +32,8 @@ pub struct Part {
     pub key: String,
     /// Its text; `None` where the key is not there.
     pub text: Option<String>,
-    /// The texts of the ConfigMap's other keys.
-    pub others: Vec<String>,
+    /// The ConfigMap's other keys with their texts.
+    others: BTreeMap<String, String>,
     /// The ConfigMap's version; `None` where the ConfigMap itself is not there.
     version: Option<String>,
     /// The ConfigMap was made by this tool.
@@ -41,8 +43,12 @@ pub struct Part {
 impl Part {
     /// As plans and reports call it.
     pub fn title(&self) -> String {
-        format!("{}/{} key {}", NAMESPACE, self.config_map, self.key)
+        title(&self.config_map, &self.key)
     }
+}
+
+fn title(config_map: &str, key: &str) -> String {
+    format!("{NAMESPACE}/{config_map} key {key}")
 }
 
 /// CoreDNS as it is installed.
@@ -55,6 +61,8 @@ pub struct CoreDns {
     /// A file for a further server block that the Corefile imports from a ConfigMap, as k3s and AKS have it; they write their
     /// own Corefile over whatever is put into it.
     pub imported: Option<Part>,
+    /// Further server blocks that the Corefile imports from the same ConfigMap: place and text.
+    pub siblings: Vec<(String, String)>,
     /// What the Corefile says.
     pub read: Corefile,
 }
@@ -101,11 +109,15 @@ pub async fn find(cluster: &Cluster, link: &str, deadline: Deadline) -> Result<C
     let corefile = read(cluster, &config_map, &key, deadline).await?;
     let text = corefile.text.as_deref().unwrap_or_default();
     let read_as = Corefile::read(text).map_err(|why| unreadable(link, &corefile, &why))?;
-    let imported = match read_as.imports.iter().find_map(|pattern| installed.import(pattern, link)) {
-        Some((config_map, key)) => Some(read(cluster, &config_map, &key, deadline).await?),
-        None => None,
-    };
-    Ok(CoreDns { deployment, corefile, imported, read: read_as })
+    let (mut imported, mut siblings) = (None, Vec::new());
+    if let Some(import) = read_as.imports.iter().find_map(|pattern| installed.import(pattern, link)) {
+        let part = read(cluster, &import.config_map, &import.key, deadline).await?;
+        // Keys of other endings are imported elsewhere if at all: lines for the inside of a block, for one.
+        let same = part.others.iter().filter(|(key, _)| key.ends_with(&import.ending));
+        siblings.extend(same.map(|(key, text)| (title(&import.config_map, key), text.clone())));
+        imported = Some(part);
+    }
+    Ok(CoreDns { deployment, corefile, imported, siblings, read: read_as })
 }
 
 /// A text that cannot be given a stub, or freed of one.
@@ -116,7 +128,7 @@ pub fn unreadable(link: &str, part: &Part, why: &str) -> Problem {
 /// CoreDNS cannot have a stub; the other way remains.
 pub fn refused(link: &str, message: impl Into<String>) -> Problem {
     Problem::new(Code::StubRefused, message).hint(Hint::run(
-        "have the members' own sidecars answer DNS instead, which restarts MySQL in them",
+        "have the members' own sidecars answer DNS instead, which restarts what runs in them",
         ["pxc-link", "setup", "--source", link, "--dns", "restart-members"],
     ))
 }
@@ -127,7 +139,7 @@ async fn read(cluster: &Cluster, config_map: &str, key: &str, deadline: Deadline
     let data = found.as_ref().and_then(|found| found.data.as_ref());
     let others = data.into_iter().flatten().filter(|(other, _)| *other != key);
     Ok(Part {
-        others: others.map(|(_, text)| text.clone()).collect(),
+        others: others.map(|(key, text)| (key.clone(), text.clone())).collect(),
         text: data.and_then(|data| data.get(key).cloned()),
         version: found.as_ref().and_then(ResourceExt::resource_version),
         own: found.as_ref().is_some_and(|found| found.labels().contains_key(LINK_LABEL)),
@@ -201,6 +213,15 @@ struct Installed {
     mounts: Vec<Mount>,
 }
 
+/// The link's own file among those that a Corefile imports.
+#[derive(Debug, PartialEq, Eq)]
+struct Import {
+    config_map: String,
+    key: String,
+    /// What all keys that are imported end with.
+    ending: String,
+}
+
 /// A ConfigMap that is mounted.
 struct Mount {
     path: String,
@@ -241,9 +262,8 @@ impl Installed {
         Some((mount.config_map.clone(), key))
     }
 
-    /// ConfigMap and key for a file of the link's own that a pattern such as `custom/*.server` imports; patterns are relative to
-    /// the Corefile.
-    fn import(&self, pattern: &str, link: &str) -> Option<(String, String)> {
+    /// A file of the link's own that a pattern such as `custom/*.server` imports; patterns are relative to the Corefile.
+    fn import(&self, pattern: &str, link: &str) -> Option<Import> {
         let (folder, file) = pattern.rsplit_once('/')?;
         let ending = file.strip_prefix('*').filter(|ending| !ending.contains(['*', '?', '[']))?;
         let folder = if folder.starts_with('/') {
@@ -252,7 +272,11 @@ impl Installed {
             format!("{}/{folder}", self.path.rsplit_once('/')?.0)
         };
         let mount = self.mounts.iter().find(|mount| mount.path == folder && mount.items.is_empty())?;
-        Some((mount.config_map.clone(), format!("pxc-link-{link}{ending}")))
+        Some(Import {
+            config_map: mount.config_map.clone(),
+            key: format!("pxc-link-{link}{ending}"),
+            ending: ending.to_owned(),
+        })
     }
 }
 
@@ -297,10 +321,9 @@ mod tests {
     fn a_file_is_imported_by_relative_and_absolute_patterns_from_config_maps_only() {
         let installed = installed();
         for pattern in ["custom/*.server", "/etc/coredns/custom/*.server"] {
-            assert_eq!(
-                installed.import(pattern, "production"),
-                Some(pair("coredns-custom", "pxc-link-production.server"))
-            );
+            let import = installed.import(pattern, "production").unwrap();
+            assert_eq!((import.config_map, import.key), pair("coredns-custom", "pxc-link-production.server"));
+            assert_eq!(import.ending, ".server", "keys of other endings are not imported there");
         }
         for pattern in ["custom/one.server", "/tmp/*.server", "custom/*/x", "*.server", "snippet"] {
             assert_eq!(installed.import(pattern, "production"), None, "{pattern}");

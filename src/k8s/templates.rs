@@ -110,8 +110,51 @@ fn stays(spec: &Value) -> Option<String> {
     if strategy["type"] == "OnDelete" || *strategy == "OnDelete" {
         return Some("its update strategy is OnDelete".to_owned());
     }
+    if spec["paused"] == true {
+        return Some("its rollout is paused".to_owned());
+    }
     let partition = strategy["rollingUpdate"]["partition"].as_u64().filter(|partition| *partition > 0)?;
     Some(format!("its rolling update stops at partition {partition}"))
+}
+
+/// What a template's controller has left to do until every pod is made of the template as it is now; `None` when that is so.
+///
+/// # Errors
+/// Any of [`K8sError`].
+pub async fn left_to_do(cluster: &Cluster, place: &Place, deadline: Deadline) -> Result<Option<String>, K8sError> {
+    let request = place.api(cluster);
+    let object = cluster.call(&format!("reading {}", place.title()), deadline, request.get(&place.name)).await?;
+    let mut whole = object.data;
+    whole["metadata"]["generation"] = object.metadata.generation.into();
+    Ok(unfinished(place.kind, place.annotations.get(1).map_or("", String::as_str), &whole))
+}
+
+/// By the same figures as `kubectl rollout status`; of the operator's resource, by what it says of the part.
+fn unfinished(kind: &str, part: &str, object: &Value) -> Option<String> {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let figure = |value: &Value| value.as_u64().unwrap_or(0);
+    if figure(&status["observedGeneration"]) < figure(&object["metadata"]["generation"]) {
+        return Some("the change is not taken up yet".to_owned());
+    }
+    let replicas = spec["replicas"].as_u64().unwrap_or(1);
+    let (wanted, figures): (u64, &[(&str, &Value)]) = match kind {
+        "Deployment" => {
+            (replicas, &[("made anew", &status["updatedReplicas"]), ("available", &status["availableReplicas"])])
+        }
+        "DaemonSet" => (
+            figure(&status["desiredNumberScheduled"]),
+            &[("made anew", &status["updatedNumberScheduled"]), ("available", &status["numberAvailable"])],
+        ),
+        "StatefulSet" => (replicas, &[("made anew", &status["updatedReplicas"]), ("ready", &status["readyReplicas"])]),
+        _ => (figure(&spec[part]["size"]), &[("ready", &status[part]["ready"])]),
+    };
+    let behind = figures.iter().find(|(_, value)| figure(value) < wanted);
+    let old = figure(&status["replicas"]).saturating_sub(wanted);
+    match behind {
+        Some((word, value)) => Some(format!("{} of {wanted} {word}", figure(value))),
+        None if kind == "Deployment" && old > 0 => Some(format!("{old} to go")),
+        None => None,
+    }
 }
 
 /// Writes the annotation. Refused by the API server where the object changed since it was read.
@@ -164,6 +207,37 @@ mod tests {
     }
 
     #[test]
+    fn a_rollout_has_an_end_of_its_own_whatever_pods_there_were() {
+        let seen = |kind: &str, status: Value| {
+            let spec = json!({"replicas": 2, "pxc": {"size": 3}});
+            unfinished(kind, "pxc", &json!({"metadata": {"generation": 2}, "spec": spec, "status": status}))
+        };
+        let left = |kind: &str, status: Value| seen(kind, status).unwrap_or_default();
+        assert_eq!(left("StatefulSet", json!({"observedGeneration": 1})), "the change is not taken up yet");
+        let status = |updated: u64, ready: u64| {
+            json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": updated, "readyReplicas": ready,
+                   "availableReplicas": ready})
+        };
+        for kind in ["StatefulSet", "Deployment"] {
+            assert_eq!(left(kind, status(1, 2)), "1 of 2 made anew");
+            assert!(left(kind, status(2, 1)).starts_with("1 of 2 "), "{kind}");
+            assert_eq!(seen(kind, status(2, 2)), None, "{kind}");
+        }
+        let mut surged = status(2, 2);
+        surged["replicas"] = json!(3);
+        assert_eq!(left("Deployment", surged), "1 to go");
+        let set = |updated: u64, available: u64| {
+            json!({"observedGeneration": 2, "desiredNumberScheduled": 3, "updatedNumberScheduled": updated,
+                   "numberAvailable": available})
+        };
+        assert_eq!(left("DaemonSet", set(3, 2)), "2 of 3 available");
+        assert_eq!(seen("DaemonSet", set(3, 3)), None);
+        let operator = |ready: u64| json!({"observedGeneration": 2, "pxc": {"ready": ready}});
+        assert_eq!(left("PerconaXtraDBCluster", operator(2)), "2 of 3 ready");
+        assert_eq!(seen("PerconaXtraDBCluster", operator(3)), None);
+    }
+
+    #[test]
     fn strategies_that_replace_no_pod_are_seen() {
         assert_eq!(
             stays(&json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}})),
@@ -172,6 +246,7 @@ mod tests {
         assert_eq!(stays(&json!({"updateStrategy": "SmartUpdate"})), None);
         assert!(stays(&json!({"updateStrategy": {"type": "OnDelete"}})).unwrap().contains("OnDelete"));
         assert!(stays(&json!({"updateStrategy": "OnDelete"})).unwrap().contains("OnDelete"));
+        assert!(stays(&json!({"paused": true, "strategy": {}})).unwrap().contains("paused"));
         assert!(
             stays(&json!({"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}}))
                 .unwrap()

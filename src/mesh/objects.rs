@@ -79,7 +79,8 @@ pub fn destination_rule(parameters: &Parameters<'_>) -> Value {
 pub fn peer_authentication(spec: &LinkSpec, namespace: &str, exemption: &Exemption) -> Value {
     let mut object = manifest::parse(include_str!("../../manifests/mesh/peerauthentication.yaml"));
     object["metadata"]["namespace"] = json!(namespace);
-    object["spec"]["portLevelMtls"] = json!({exemption.port.to_string(): {"mode": "DISABLE"}});
+    let plain = |port: &u16| (port.to_string(), json!({"mode": "DISABLE"}));
+    object["spec"]["portLevelMtls"] = exemption.ports.iter().map(plain).collect::<serde_json::Map<_, _>>().into();
     match &exemption.existing {
         None => {
             object["metadata"]["name"] = json!(peer::own_name(spec));

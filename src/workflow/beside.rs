@@ -1,13 +1,16 @@
 //! Carrying out what was asked for beside the link: members made anew, policies of the source, the stub in CoreDNS.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::{
     carry::Run,
-    offers::{CREATED, Restart, Taken},
+    offers::{self, Restart, Taken, policy_writer},
     session::Session,
     sides::Sides,
     undo::Done,
@@ -21,6 +24,7 @@ use crate::{
         hint::{Hint, Remedy},
         offered::{OF_THE_SOURCE, restart_step, stub_title},
         plan::{Action, Plan, Step, StepKind},
+        policy_record::PolicyRecord,
         problem::Problem,
         spec::SourceLocation,
     },
@@ -51,12 +55,7 @@ const QUESTION: Duration = Duration::from_secs(15);
 
 impl Run<'_> {
     /// Makes the members anew and waits until all of them are back.
-    pub(super) async fn restart_members(
-        &self,
-        restarts: &[Restart],
-        facts: &Facts,
-        done: &mut Done,
-    ) -> Result<(), Failure> {
+    pub(super) async fn restart_members(&self, restarts: &[Restart], done: &mut Done) -> Result<(), Failure> {
         let (session, cluster) = (self.session, self.sides.client()?);
         for restart in restarts {
             self.may_go_on("before the members were made anew")?;
@@ -67,19 +66,20 @@ impl Run<'_> {
                 async { Ok(templates::write(cluster, &restart.annotation, value, false, session.deadline).await?) };
             session.stage(restart.title.clone(), |()| "changed, a rolling restart begins".to_owned(), write).await?;
         }
-        let wanted = facts.client.members.got().map_or(0, Vec::len);
-        let what = format!("all {wanted} member(s) are back and answer DNS");
+        let what = "the members are back and answer DNS".to_owned();
         let look = || async {
+            for restart in restarts {
+                let place = &restart.annotation.place;
+                if let Some(left) = templates::left_to_do(cluster, place, session.deadline.at_most(QUESTION)).await? {
+                    return Ok(Look::NotYet(format!("{}: {left}", place.title())));
+                }
+            }
             let pods = pods::pods(cluster, &session.spec.client.selector, session.deadline.at_most(QUESTION)).await?;
             let back = |pod: &&PodFacts| {
                 pod.ready && pod.dns_capture == Some(true) && pod.sidecar == (Sidecar::Present { ready: true })
             };
-            let count = pods.iter().filter(back).count();
-            if count >= wanted && count == pods.len() {
-                return Ok(Look::Ready(()));
-            }
             let rest: Vec<&str> = pods.iter().filter(|pod| !back(pod)).map(|pod| pod.name.as_str()).collect();
-            Ok(Look::NotYet(format!("{count} of {wanted} are, waiting for {}", rest.join(", "))))
+            Ok(if rest.is_empty() { Look::Ready(()) } else { Look::NotYet(format!("not yet: {}", rest.join(", "))) })
         };
         let waiting = poll_until(&what, session.deadline, EVERY, session.waiting(&what), look);
         let stage = session.stage(what.clone(), |()| "with DNS capture on".to_owned(), waiting);
@@ -88,7 +88,7 @@ impl Run<'_> {
 
     /// Applies the PeerAuthentications at the source.
     pub(super) async fn apply_policies(&self, plan: &Plan, taken: &Taken, done: &mut Done) -> Result<(), Failure> {
-        for object in &taken.policies {
+        for (object, record) in &taken.policies {
             let target = apply::title(object) + OF_THE_SOURCE;
             let of_it = |step: &&Step| {
                 step.kind == StepKind::PeerAuthentication && step.target == target && step.action.writes()
@@ -96,12 +96,16 @@ impl Run<'_> {
             let Some(step) = plan.steps.iter().find(of_it) else { continue };
             self.may_go_on("before a policy of the source was applied")?;
             let cluster = self.sides.cluster(Side::Source)?;
-            match step.action {
-                Action::Create { .. } => done.created(Side::Source, &target, object),
-                _ => done.changed_beside(&target, "changed"),
+            if matches!(step.action, Action::Create { .. }) {
+                done.created(Side::Source, &target, object);
+            } else {
+                done.changed_beside(&target, "changed");
+                if record.changed.is_some() {
+                    done.left(stays(self.session, record, None, STANDS));
+                }
             }
-            let (force, deadline) = (self.options.force_conflicts, self.session.deadline);
-            let apply = async { Ok(apply::apply(cluster, object, force, deadline).await?) };
+            let writer = policy_writer(self.session, self.options);
+            let apply = async { Ok(apply::apply(cluster, object, &writer, self.session.deadline).await?) };
             self.session.stage(target, |_| "applied".to_owned(), apply).await?;
         }
         Ok(())
@@ -113,35 +117,39 @@ impl Run<'_> {
         plan: &Plan,
         taken: &Taken,
         facts: &Facts,
-        vip: IpAddr,
+        vip: Ipv4Addr,
         done: &mut Done,
     ) -> Result<(), Failure> {
         let (session, cluster) = (self.session, self.sides.client()?);
-        let step = plan.steps.iter().find(|step| step.kind == StepKind::CorednsStub && step.action.writes());
-        let (Some(step), Some((part, text))) = (step, &taken.stub) else { return Ok(()) };
-        self.may_go_on("before CoreDNS was given a stub")?;
-        if matches!(step.action, Action::Create { .. }) {
-            done.created_stub(&step.target);
-        } else {
-            done.changed(&step.target);
+        let Some((part, text)) = &taken.stub else { return Ok(()) };
+        let mut waiting = offers::unresolved(facts, vip);
+        let writes = |kind: StepKind| plan.steps.iter().find(|step| step.kind == kind && step.action.writes());
+        if let Some(step) = writes(StepKind::CorednsStub) {
+            self.may_go_on("before CoreDNS was given a stub")?;
+            if matches!(step.action, Action::Create { .. }) {
+                done.created_stub(&step.target);
+            } else {
+                done.changed(&step.target);
+            }
+            let link = session.spec.name.as_str();
+            let write = async { Ok(coredns::write(cluster, link, part, Some(text), false, session.deadline).await?) };
+            session.stage(step.target.clone(), |()| "written".to_owned(), write).await?;
+            waiting = offers::without_capture(facts);
         }
-        let link = session.spec.name.as_str();
-        let write = async { Ok(coredns::write(cluster, link, part, Some(text), false, session.deadline).await?) };
-        session.stage(step.target.clone(), |()| "written".to_owned(), write).await?;
-        if let Some(deployment) = taken.offered.stub.as_ref().and_then(|stub| stub.restart.as_ref()) {
+        if let Some(step) = writes(StepKind::CorednsRestart)
+            && let Some(deployment) = taken.offered.stub.as_ref().and_then(|stub| stub.restart.as_ref())
+        {
             self.may_go_on("before CoreDNS was restarted")?;
-            let target = format!("Deployment/{deployment}");
-            done.changed_beside(&target, "restarted");
+            done.changed_beside(&step.target, "restarted");
             let restart = async { Ok(coredns::restart(cluster, deployment, session.deadline).await?) };
-            session.stage(target, |()| "restart begun".to_owned(), restart).await?;
+            session.stage(step.target.clone(), |()| "restart begun".to_owned(), restart).await?;
         }
-        let members = facts.client.members.got().into_iter().flatten();
-        let pods: Vec<String> = members
-            .filter(|member| member.pod.dns_capture != Some(true))
-            .map(|member| member.pod.name.clone())
-            .collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let pods: Vec<String> = waiting.into_iter().map(|pod| pod.name.clone()).collect();
         let what = format!("{} resolves to {vip} in {}", session.spec.host, pods.join(", "));
-        let waiting = resolved(session, self.sides, &pods, vip, &what);
+        let waiting = resolved(session, self.sides, &pods, vip.into(), &what);
         let stage = session.stage(what.clone(), |()| "answered by CoreDNS".to_owned(), waiting);
         Ok(session.interruptible("while the stub came into effect", stage).await??)
     }
@@ -235,22 +243,27 @@ impl Beside {
             beside.restart = (!found.read.reloads).then(|| found.deployment.clone());
             beside.stubs = parts;
         }
-        for named in record(PEER_RECORD).into_iter().flat_map(|record| record.split(", ")) {
-            let Some((verb, place)) = named.split_once(' ') else { continue };
-            let Some((namespace, name)) = place.split_once('/') else { continue };
-            let object = objects::policy_named(namespace, name);
+        for record in record(PEER_RECORD).into_iter().flat_map(PolicyRecord::parse) {
+            let named = objects::policy_named(&record.namespace, &record.name);
             let seen = match sides.cluster(Side::Source) {
-                Ok(cluster) => apply::now(cluster, &object, session.deadline).await.map_err(Problem::from),
+                Ok(cluster) => apply::now(cluster, &named, session.deadline).await.map_err(Problem::from),
                 Err(problem) => Err(problem),
             };
             match seen {
                 Ok(None) => {}
-                Ok(Some(object)) if verb == CREATED && objects::is_own(&object, &session.spec.name) => {
-                    beside.policies.push(object);
+                Ok(Some(object)) if record.changed.is_some() => {
+                    if record.undo(Some(&object)).is_some() {
+                        beside.left.push(stays(session, &record, Some(&object), STANDS));
+                    }
                 }
-                Ok(Some(object)) => beside.left.push(stays(session, &object, namespace, name, None)),
+                Ok(Some(object)) if objects::is_own(&object, &session.spec.name) => beside.policies.push(object),
+                Ok(Some(object)) => {
+                    let why = "was made for this link and does not carry its label any more";
+                    beside.left.push(stays(session, &record, Some(&object), why));
+                }
                 Err(problem) if matches!(problem.code, Code::ApiUnreachable | Code::ApiTimedOut) => {
-                    beside.left.push(stays(session, &object, namespace, name, Some(&problem)));
+                    let why = format!("cannot be looked at now: {}", problem.message);
+                    beside.left.push(stays(session, &record, None, &why));
                 }
                 Err(problem) => return Err(problem),
             }
@@ -286,6 +299,8 @@ impl Beside {
             let said = |there: &bool| if *there { "taken out" } else { "was gone" }.to_owned();
             if session.stage(target.clone(), said, take_stub_out(session, sides, session.deadline)).await? {
                 gone.push(Change { target, verb: "deleted" });
+                let restarted = self.restart.iter().map(|deployment| restart_step(deployment).target);
+                gone.extend(restarted.map(|target| Change { target, verb: "restarted" }));
             }
         }
         for object in &self.policies {
@@ -301,37 +316,27 @@ impl Beside {
     }
 }
 
-/// A policy of the source that this teardown leaves as it is, with the command that undoes what setup did to it.
-fn stays(
-    session: &Session,
-    object: &serde_json::Value,
-    namespace: &str,
-    name: &str,
-    unreached: Option<&Problem>,
-) -> Problem {
+/// Why a policy of somebody else is left as it is.
+const STANDS: &str = "is somebody else's, and setup changed it";
+
+/// A policy of the source that is left as it is, with the command that undoes what setup did to it.
+fn stays(session: &Session, record: &PolicyRecord, policy: Option<&serde_json::Value>, why: &str) -> Problem {
     let mut argv = vec!["kubectl".to_owned()];
     if let SourceLocation::Kubernetes { cluster, .. } = &session.spec.source {
         let kubeconfig = cluster.kubeconfig.iter().map(|path| path.display().to_string());
         argv.extend(kubeconfig.flat_map(|path| ["--kubeconfig".to_owned(), path]));
         argv.extend(cluster.context.iter().flat_map(|context| ["--context".to_owned(), context.clone()]));
     }
-    let kind = "peerauthentications.security.istio.io";
-    let rest: Vec<String> = if unreached.is_some() {
-        ["-n", namespace, "delete", kind, name].map(ToOwned::to_owned).into()
-    } else {
-        let ports = object["spec"]["portLevelMtls"].as_object().into_iter().flatten();
-        let plain = ports.filter(|(_, mode)| mode["mode"] == "DISABLE").map(|(port, _)| port.clone());
-        let without: serde_json::Map<String, serde_json::Value> =
-            plain.map(|port| (port, serde_json::Value::Null)).collect();
-        let patch = serde_json::json!({"spec": {"portLevelMtls": without}}).to_string();
-        ["-n", namespace, "patch", kind, name, "--type", "merge", "-p", &patch].map(ToOwned::to_owned).into()
+    let (namespace, name, kind) =
+        (record.namespace.as_str(), record.name.as_str(), "peerauthentications.security.istio.io");
+    let rest: Vec<String> = match record.undo(policy).map(|patch| patch.to_string()) {
+        Some(patch) => {
+            ["-n", namespace, "patch", kind, name, "--type", "merge", "-p", &patch].map(ToOwned::to_owned).into()
+        }
+        None => ["-n", namespace, "delete", kind, name].map(ToOwned::to_owned).into(),
     };
     argv.extend(rest);
-    let why = match unreached {
-        Some(problem) => format!("cannot be taken away now: {}", problem.message),
-        None => "is somebody else's, and setup changed it".to_owned(),
-    };
     let mut hint = Hint::text("undo it there when nobody needs the plain port any more");
     hint.commands.push(Remedy::Argv(argv));
-    Problem::new(Code::LeftChanged, format!("PeerAuthentication {namespace}/{name} of the source {why}")).hint(hint)
+    Problem::new(Code::LeftChanged, format!("PeerAuthentication {} of the source {why}", record.place())).hint(hint)
 }

@@ -24,7 +24,10 @@ use crate::{
         spec::ReplicationLink,
     },
     error::Failure,
-    k8s::{apply, lease::Held},
+    k8s::{
+        apply::{self, Writer},
+        lease::Held,
+    },
 };
 
 /// What every stage needs.
@@ -43,7 +46,7 @@ impl Run<'_> {
         let session = self.session;
         self.apply_policies(&plan, &taken, done).await?;
         self.apply_objects(&plan, &objects, done).await?;
-        self.put_stub(&plan, &taken, &facts, vip.into(), done).await?;
+        self.put_stub(&plan, &taken, &facts, vip, done).await?;
         self.prove_path(&mut facts, vip, done).await?;
         let (facts, status) = if let (Some(link), Some(member)) = (session.spec.replication(), carrier) {
             self.replicate(link, &member, &facts, &plan, done).await?;
@@ -110,7 +113,8 @@ impl Run<'_> {
             }
             self.session
                 .stage(step.target.clone(), |_| "applied".to_owned(), async {
-                    Ok(apply::apply(cluster, object, self.options.force_conflicts, self.session.deadline).await?)
+                    let writer = Writer::own(self.options.force_conflicts);
+                    Ok(apply::apply(cluster, object, &writer, self.session.deadline).await?)
                 })
                 .await?;
         }

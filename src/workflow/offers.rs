@@ -1,6 +1,9 @@
 //! What setup was asked for beside the link itself: read and judged before anything is written, and shown as steps of the plan.
 
-use std::{collections::BTreeMap, net::Ipv4Addr};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+};
 
 use jiff::Timestamp;
 
@@ -10,16 +13,19 @@ use crate::{
         check::{Check, Outcome, Side},
         code::Code,
         corefile::{self, Corefile, Stub},
-        facts::{ClusterFacts, DeniedRule, Facts, PodFacts},
+        desired,
+        facts::{ClusterFacts, DeniedRule, Facts, MemberFacts, PodFacts},
         hint::Hint,
-        judge::peer,
+        judge::peer::{self, Exemption},
         offered::{DnsWay, Offered, Offers, RestartPreview, StubPreview},
         plan::FieldChange,
+        policy_record::PolicyRecord,
         problem::{Fetched, Problem},
-        spec::SourceLocation,
+        spec::{LinkSpec, SourceLocation},
     },
     k8s::{
-        Cluster, access, apply,
+        Cluster, access,
+        apply::{self, Writer},
         coredns::{self, CoreDns, Part},
         observe::{PEER_RECORD, STUB_RECORD},
         templates::{self, Annotation, Place},
@@ -27,10 +33,6 @@ use crate::{
     mesh::{objects, proxy_config},
 };
 
-/// How a record begins that names a PeerAuthentication made for the link, which teardown takes away.
-pub(super) const CREATED: &str = "created";
-/// The same for one of somebody else, which teardown leaves as it is.
-pub(super) const CHANGED: &str = "changed";
 /// Makes the pods of a template anew where nothing else of it changes; kubectl's own annotation for that.
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 
@@ -43,8 +45,8 @@ pub(super) struct Taken {
     pub(super) stub: Option<(Part, String)>,
     /// Templates to write.
     pub(super) restarts: Vec<Restart>,
-    /// PeerAuthentications to apply at the source.
-    pub(super) policies: Vec<serde_json::Value>,
+    /// PeerAuthentications to apply at the source, and what is remembered of each.
+    pub(super) policies: Vec<(serde_json::Value, PolicyRecord)>,
     /// What the link's ServiceEntry is to remember, so that teardown knows of it.
     pub(super) records: BTreeMap<String, String>,
 }
@@ -68,9 +70,17 @@ pub(super) struct Read {
 }
 
 /// The members whose sidecars leave DNS to the cluster; all of these need another way for the name to resolve.
-fn without_capture(facts: &Facts) -> Vec<&PodFacts> {
+pub(super) fn without_capture(facts: &Facts) -> Vec<&PodFacts> {
     let members = facts.client.members.got().into_iter().flatten().map(|member| &member.pod);
     members.filter(|pod| pod.dns_capture != Some(true)).collect()
+}
+
+/// Those of them in which the mesh name did not resolve to its address when they were looked at.
+pub(super) fn unresolved(facts: &Facts, vip: Ipv4Addr) -> Vec<&PodFacts> {
+    let members = facts.client.members.got().into_iter().flatten();
+    let resolves =
+        |one: &MemberFacts| one.resolved.as_ref().and_then(Fetched::got).is_some_and(|seen| *seen == [IpAddr::V4(vip)]);
+    members.filter(|one| one.pod.dns_capture != Some(true) && !resolves(one)).map(|one| &one.pod).collect()
 }
 
 /// Reads what the offers need. Permissions that are missing join those of the side, so that they are judged with them.
@@ -143,6 +153,12 @@ async fn restart_needs(
     Ok((denied, read))
 }
 
+/// Who applies policies of the source. Links share somebody else's policy: under one name the second would take back the ports of
+/// the first, as server-side apply removes what its manager says no longer.
+pub(super) fn policy_writer(session: &Session, options: Options) -> Writer {
+    Writer { manager: format!("{}-{}", apply::MANAGER, session.spec.name), force: options.force_conflicts }
+}
+
 fn not_restarted(session: &Session, message: String) -> Problem {
     Problem::new(Code::RestartRefused, message).hint(Hint::run(
         "turn DNS capture on by hand where the pods come from, or let CoreDNS answer the name, which restarts nothing",
@@ -176,7 +192,8 @@ impl Read {
     ) -> Result<Taken, Problem> {
         let mut taken = Taken::default();
         if let Some(found) = self.coredns {
-            stub(session, sides.client()?, found, vip, &mut taken).await?;
+            let unresolved = !unresolved(facts, vip).is_empty();
+            stub(session, sides.client()?, found, vip, unresolved, &mut taken).await?;
         }
         for (annotation, pods) in self.annotations {
             restart(session, sides.client()?, annotation, pods, &mut taken).await?;
@@ -188,17 +205,31 @@ impl Read {
             let mut noted = Vec::new();
             for exemption in peer::exemptions(&session.spec, facts)? {
                 let object = objects::peer_authentication(&session.spec, &reference.namespace, &exemption);
-                let preview = apply::preview(cluster, &object, options.force_conflicts, session.deadline).await?;
-                let verb = if exemption.existing.is_some() { CHANGED } else { CREATED };
-                noted.push(format!("{verb} {}", apply::place(&object)));
+                let writer = policy_writer(session, options);
+                let preview = apply::preview(cluster, &object, &writer, session.deadline).await?;
+                let record = record(&reference.namespace, &session.spec, &exemption);
+                noted.push(record.clone());
                 taken.offered.policies.push(preview);
-                taken.policies.push(object);
+                taken.policies.push((object, record));
             }
             if !noted.is_empty() {
-                taken.records.insert(PEER_RECORD.to_owned(), noted.join(", "));
+                let before = desired::records(&session.spec, facts).remove(PEER_RECORD).unwrap_or_default();
+                taken.records.insert(PEER_RECORD.to_owned(), PolicyRecord::merged(&before, noted));
             }
         }
         Ok(taken)
+    }
+}
+
+fn record(namespace: &str, spec: &LinkSpec, exemption: &Exemption) -> PolicyRecord {
+    let changed = |_: &String| {
+        let ports = exemption.changed.iter();
+        ports.map(|(port, mode)| (*port, mode.map(|mode| mode.name().to_owned()))).collect()
+    };
+    PolicyRecord {
+        namespace: namespace.to_owned(),
+        name: exemption.existing.clone().unwrap_or_else(|| peer::own_name(spec)),
+        changed: exemption.existing.as_ref().map(changed),
     }
 }
 
@@ -207,6 +238,7 @@ async fn stub(
     cluster: &Cluster,
     found: CoreDns,
     vip: Ipv4Addr,
+    unresolved: bool,
     taken: &mut Taken,
 ) -> Result<(), Problem> {
     let (link, host) = (session.spec.name.as_str(), session.spec.host.as_str());
@@ -216,15 +248,11 @@ async fn stub(
     let wanted = Stub { link, host, vip, port: found.read.port };
     let without = corefile::without_stub(&before, link).map_err(unreadable)?;
     let after = corefile::with_stub(&before, &wanted).map_err(unreadable)?;
-    let mut others = vec![without];
-    others.extend(home.others.iter().filter(|_| found.imported.is_some()).cloned());
-    if found.imported.is_some() {
-        others.extend(found.corefile.text.clone());
-    }
-    for text in &others {
-        if Corefile::read(text).map_err(unreadable)?.serves(host) {
+    let corefile = found.imported.as_ref().and(found.corefile.text.clone()).map(|text| (found.corefile.title(), text));
+    for (place, text) in [(home.title(), without)].into_iter().chain(found.siblings).chain(corefile) {
+        if Corefile::read(&text).map_err(unreadable)?.serves(host) {
             let message = format!("CoreDNS has a server block for `{host}` that is not this link's");
-            return Err(coredns::refused(link, message).seen(format!("in ConfigMap {}", home.title())));
+            return Err(coredns::refused(link, message).seen(format!("in ConfigMap {place}")));
         }
     }
     if after != before {
@@ -235,7 +263,8 @@ async fn stub(
         place: home.title(),
         before: corefile::stub_of(&before, link).map_err(unreadable)?.unwrap_or_default().to_owned(),
         after: wanted.block(),
-        restart: (!found.read.reloads).then(|| found.deployment.clone()),
+        // A stub of an earlier run that CoreDNS was never told of is not answered either.
+        restart: (!found.read.reloads && (after != before || unresolved)).then(|| found.deployment.clone()),
     });
     taken.stub = Some((home, after));
     Ok(())

@@ -17,7 +17,7 @@ use crate::{
         spec::{LinkSpec, SourceLocation},
     },
     error::Failure,
-    k8s::apply,
+    k8s::apply::{self, Writer},
 };
 
 /// The keys without which a cluster has to be looked at, as they stand in the configuration.
@@ -52,9 +52,10 @@ pub async fn previews(session: &Session) -> Result<Vec<Preview>, Failure> {
         let sides = Sides::without_servers(session, true).await;
         let cluster = sides.client()?;
         let [entry, rule] = look(session, &sides).await?.objects;
+        let writer = Writer::own(false);
         let (entry, rule) = tokio::try_join!(
-            apply::preview(cluster, &entry, false, session.deadline),
-            apply::preview(cluster, &rule, false, session.deadline),
+            apply::preview(cluster, &entry, &writer, session.deadline),
+            apply::preview(cluster, &rule, &writer, session.deadline),
         )
         .map_err(Problem::from)?;
         Ok(vec![entry, rule])

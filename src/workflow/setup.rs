@@ -28,7 +28,8 @@ use crate::{
     },
     error::Failure,
     k8s::{
-        Cluster, apply,
+        Cluster,
+        apply::{self, Writer},
         lease::{self, Held},
     },
     mesh::objects,
@@ -188,7 +189,7 @@ fn changed_since(session: &Session, written: &str) -> Problem {
 impl Run<'_> {
     /// Makes the members anew, and then facts and plan: pods and servers are others now, and threads may have to be started.
     async fn anew(&self, made: Made, done: &mut Done) -> Result<Made, Failure> {
-        self.restart_members(&made.taken.restarts, &made.facts, done).await?;
+        self.restart_members(&made.taken.restarts, done).await?;
         let again = make(self.session, self.sides, self.options).await?;
         let lasting = |plan: &Plan| Plan {
             steps: plan
@@ -301,5 +302,5 @@ async fn preview(
     options: Options,
     session: &Session,
 ) -> Result<plan::Preview, Problem> {
-    Ok(apply::preview(cluster, object, options.force_conflicts, session.deadline).await?)
+    Ok(apply::preview(cluster, object, &Writer::own(options.force_conflicts), session.deadline).await?)
 }

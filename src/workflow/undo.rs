@@ -21,6 +21,8 @@ pub(super) struct Done {
     changes: Vec<Change>,
     /// What did not exist before, and how it is taken away.
     made: Vec<(String, Made)>,
+    /// What stays changed outside the link, and how it is undone.
+    left: Vec<Problem>,
     /// Something of the link was written that stays: a channel, or a change of something that existed.
     lasting: bool,
 }
@@ -62,6 +64,11 @@ impl Done {
         self.changes.push(Change { target: target.to_owned(), verb });
     }
 
+    /// How something outside the link that was changed is undone, for a run that ends without a link.
+    pub(super) fn left(&mut self, problem: Problem) {
+        self.left.push(problem);
+    }
+
     /// A channel was made.
     pub(super) fn created_channel(&mut self, target: &str) {
         self.changes.push(Change { target: target.to_owned(), verb: "created" });
@@ -88,6 +95,7 @@ impl Done {
             failure.stands = self.changes;
             return;
         }
+        failure.problems.extend(self.left);
         let made = |change: &Change| self.made.iter().any(|(target, _)| *target == change.target);
         failure.stands = self.changes.iter().filter(|change| !made(change)).cloned().collect();
         for (target, made) in self.made.into_iter().rev() {

@@ -1,6 +1,6 @@
 //! Mutual TLS between a plain connection and the source's pods: which sidecars wait for it, and what takes a port out of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     ask, ids,
@@ -181,8 +181,10 @@ pub struct Exemption {
     pub existing: Option<String>,
     /// The labels of the pods.
     pub selector: BTreeMap<String, String>,
-    /// The port the pods listen on.
-    pub port: u16,
+    /// The link's ports that the pods listen on, those too that the policy takes out already.
+    pub ports: BTreeSet<u16>,
+    /// Those that it does not take out yet, each with the mode that it has of its own for it.
+    pub changed: BTreeMap<u16, Option<MutualTls>>,
 }
 
 /// The policies to make or to change so that plain connections reach the source's pods; none where they do already.
@@ -190,28 +192,37 @@ pub struct Exemption {
 /// # Errors
 /// [`Code::IdentityNeeded`] where an authorization relies on what plain connections do not have.
 pub fn exemptions(spec: &LinkSpec, facts: &Facts) -> Result<Vec<Exemption>, Problem> {
-    let own = own_name(spec);
-    let mut found: Vec<Exemption> = Vec::new();
+    let (own, namespace) = (own_name(spec), source_namespace(spec));
+    let mut found: BTreeMap<_, Exemption> = BTreeMap::new();
     for port in spec.ports() {
-        for guard in guards(spec, facts, port.number).iter().filter(|guard| stops(spec, guard.mode)) {
+        for guard in guards(spec, facts, port.number) {
+            let (labels, stops) = (&guard.member.pod.labels, stops(spec, guard.mode));
             let port = source_port(spec, facts, port.number);
-            let labels = &guard.member.pod.labels;
-            let namespace = source_namespace(spec);
-            for policy in policy::authorizations(policies(facts), namespace, labels) {
+            for policy in policy::authorizations(policies(facts), namespace, labels).into_iter().filter(|_| stops) {
                 if let Some(by) = policy::identity_needed(policy, port) {
                     return Err(identity_needed(spec, facts, policy, port, &by));
                 }
             }
-            let existing =
-                policy::workload_policy(policies(facts), namespace, labels).map(|policy| policy.name.clone());
-            let exemption =
-                Exemption { existing: existing.filter(|name| *name != own), selector: selector(facts, labels), port };
-            if !found.contains(&exemption) {
-                found.push(exemption);
+            let existing = policy::workload_policy(policies(facts), namespace, labels);
+            let mode = existing.and_then(|policy| policy::port_mode(policy, port));
+            if !stops && mode != Some(MutualTls::Disabled) {
+                continue;
+            }
+            let existing = existing.map(|policy| policy.name.clone()).filter(|name| *name != own);
+            let selector = selector(facts, labels);
+            let exemption = found.entry((existing.clone(), selector.clone())).or_insert_with(|| Exemption {
+                existing,
+                selector,
+                ports: BTreeSet::new(),
+                changed: BTreeMap::new(),
+            });
+            exemption.ports.insert(port);
+            if stops {
+                exemption.changed.insert(port, mode);
             }
         }
     }
-    Ok(found)
+    Ok(found.into_values().filter(|exemption| !exemption.changed.is_empty()).collect())
 }
 
 /// The name of a PeerAuthentication that is made for a link.

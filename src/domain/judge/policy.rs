@@ -138,9 +138,7 @@ pub(super) fn identity_needed(policy: &ObjectFacts, port: u16) -> Option<String>
         ["principals", "notPrincipals", "namespaces", "notNamespaces", "serviceAccounts", "notServiceAccounts"];
     const KEYS: [&str; 3] = ["source.principal", "source.namespace", "source.serviceAccount"];
     let list = |value: &Value, key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
-    if policy.spec.get("action").and_then(Value::as_str) == Some("AUDIT") {
-        return None;
-    }
+    let action = policy.spec.get("action").and_then(Value::as_str).unwrap_or("ALLOW");
     let port = Value::from(port.to_string());
     let covers = |rule: &Value| {
         let to = list(rule, "to");
@@ -151,7 +149,18 @@ pub(super) fn identity_needed(policy: &ObjectFacts, port: u16) -> Option<String>
                 (ports.is_empty() || ports.contains(&port)) && !not.contains(&port)
             })
     };
-    list(&policy.spec, "rules").iter().enumerate().filter(|(_, rule)| covers(rule)).find_map(|(number, rule)| {
+    let rules = list(&policy.spec, "rules");
+    // A rule that asks nothing but the port lets everybody in, whatever others of an ALLOW ask.
+    let ports_only = |to: &Value| {
+        to.get("operation").and_then(Value::as_object).is_some_and(|operation| operation.keys().eq(["ports"]))
+    };
+    let open = |rule: &&Value| {
+        list(rule, "from").is_empty() && list(rule, "when").is_empty() && list(rule, "to").iter().all(ports_only)
+    };
+    if action == "AUDIT" || action == "ALLOW" && rules.iter().filter(open).any(covers) {
+        return None;
+    }
+    rules.iter().enumerate().filter(|(_, rule)| covers(rule)).find_map(|(number, rule)| {
         let sources = list(rule, "from");
         let by_source = sources.iter().find_map(|from| {
             let source = from.get("source")?;

@@ -6,8 +6,12 @@ use crate::domain::{
     check::{Check, Outcome},
     code::Code,
     facts::{Facts, Sidecar},
-    judge::{ids, mesh_preflight, peer::exemptions},
+    judge::{
+        ids, mesh_preflight,
+        peer::{exemptions, own_name},
+    },
     sample::{facts, got, object, sources, spec, unlinked},
+    spec::{PortSpec, Protocol, ServiceSpec},
 };
 
 /// A first setup against a source whose pods have sidecars, with policies there.
@@ -74,7 +78,8 @@ fn a_port_left_to_the_pod_is_not_guarded() {
 fn the_policy_that_decides_is_changed_and_else_one_is_made() {
     let made = exemptions(&spec(), &guarded(vec![])).unwrap();
     assert_eq!(made.len(), 1, "one for both members: {made:?}");
-    assert_eq!((made[0].existing.as_deref(), made[0].port, made[0].selector["app"].as_str()), (None, 3306, "pxc"));
+    assert_eq!((made[0].existing.as_deref(), made[0].selector["app"].as_str()), (None, "pxc"));
+    assert_eq!((&made[0].ports, &made[0].changed), (&[3306].into(), &[(3306, None)].into()));
 
     let own = json!({"selector": {"matchLabels": {"app": "pxc"}}, "mtls": {"mode": "STRICT"}});
     let policies = vec![
@@ -90,6 +95,28 @@ fn the_policy_that_decides_is_changed_and_else_one_is_made() {
 }
 
 #[test]
+fn ports_that_are_plain_already_stay_so_when_another_is_added() {
+    let mut spec = spec();
+    let port = |number: u16, name: &str| PortSpec { number, name: name.to_owned(), protocol: Protocol::Tcp };
+    spec.service = ServiceSpec::Ports(vec![port(3306, "tcp-mysql"), port(33060, "tcp-mysqlx")]);
+    let policy = |name: &str, ports: Value| {
+        let spec =
+            json!({"selector": {"matchLabels": {"app": "pxc"}}, "mtls": {"mode": "STRICT"}, "portLevelMtls": ports});
+        ("PeerAuthentication", "pxc", name.to_owned(), spec)
+    };
+    for name in [own_name(&spec), "somebody".to_owned()] {
+        let (kind, namespace, name, one) = policy(&name, json!({"3306": {"mode": "DISABLE"}}));
+        let found = exemptions(&spec, &guarded(vec![(kind, namespace, &name, one)])).unwrap();
+        assert_eq!(found.len(), 1, "one apply says all of a policy's ports: {found:?}");
+        assert_eq!(found[0].ports, [3306, 33060].into(), "{name}");
+        assert_eq!(found[0].changed, [(33060, None)].into(), "{name}");
+    }
+    let both = json!({"3306": {"mode": "DISABLE"}, "33060": {"mode": "DISABLE"}});
+    let (kind, namespace, name, one) = policy("somebody", both);
+    assert_eq!(exemptions(&spec, &guarded(vec![(kind, namespace, &name, one)])).unwrap(), [], "nothing to do");
+}
+
+#[test]
 fn an_authorization_by_identity_keeps_mutual_tls() {
     let from = |source: Value| json!([{"from": [{"source": source}]}]);
     let refused = [
@@ -99,7 +126,10 @@ fn an_authorization_by_identity_keeps_mutual_tls() {
         ("ALLOW", json!([{"when": [{"key": "source.principal", "values": ["x"]}]}])),
         (
             "ALLOW",
-            json!([{}, {"to": [{"operation": {"ports": ["3306"]}}], "from": [{"source": {"principals": ["x"]}}]}]),
+            json!([
+                {"to": [{"operation": {"ports": ["8080"]}}]},
+                {"to": [{"operation": {"ports": ["3306"]}}], "from": [{"source": {"principals": ["x"]}}]},
+            ]),
         ),
     ];
     for (action, rules) in refused {
@@ -111,6 +141,7 @@ fn an_authorization_by_identity_keeps_mutual_tls() {
     let harmless = [
         ("AUDIT", from(json!({"principals": ["x"]}))),
         ("ALLOW", from(json!({"ipBlocks": ["198.18.0.0/15"]}))),
+        ("ALLOW", json!([{"from": [{"source": {"principals": ["x"]}}]}, {"to": [{"operation": {"ports": ["3306"]}}]}])),
         ("ALLOW", json!([{"to": [{"operation": {"ports": ["8080"]}}], "from": [{"source": {"principals": ["x"]}}]}])),
         ("DENY", json!([{"to": [{"operation": {"notPorts": ["3306"]}}], "from": [{"source": {"principals": ["x"]}}]}])),
         ("ALLOW", json!([{"when": [{"key": "source.ip", "values": ["198.18.0.1"]}]}])),
