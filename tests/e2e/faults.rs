@@ -166,7 +166,18 @@ fn mend_as_printed(stage: &Stage, tool: &Tool, hint: &str) -> Checked {
     Ok(())
 }
 
-fn stand_on(stage: &Stage, wanted: Option<&'static Ground>) -> Checked {
+/// Runs a trial on the ground of a fault, and leaves that to the faults of the same ground.
+pub(crate) fn on_ground(stage: &Stage, fault: &Fault, body: impl FnOnce(&Stage) -> Checked) -> Checked {
+    stand_on(stage, fault.ground())?;
+    let done = body(stage);
+    if done.is_err() {
+        stand_on(stage, None)?;
+    }
+    done
+}
+
+/// Brings a ground about, or the world as it was raised.
+pub(crate) fn stand_on(stage: &Stage, wanted: Option<&'static Ground>) -> Checked {
     let mut now = GROUND.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if now.map(|ground| ground.name) == wanted.map(|ground| ground.name) {
         return Ok(());

@@ -25,7 +25,7 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
 const LINKS: &str = include_str!("services.yaml");
 
 /// The tool as somebody runs it who was never given a password.
-fn tool(stage: &Stage) -> Result<Tool, Failed> {
+pub(crate) fn tool(stage: &Stage) -> Result<Tool, Failed> {
     stage.write("services.yaml", LINKS)?;
     Ok(stage.tool().without("PXC_").with("PXC_LINK_CONFIG", "services.yaml"))
 }
@@ -37,7 +37,7 @@ fn run(tool: &Tool, arguments: &[&str], exit: i32) -> Result<Ended, Failed> {
 }
 
 /// What the client's own program gets, as an application would ask.
-fn ask(stage: &Stage, script: &str) -> Result<String, Failed> {
+pub(crate) fn ask(stage: &Stage, script: &str) -> Result<String, Failed> {
     stage.kubectl(&[
         "--context",
         "dr",
@@ -54,7 +54,8 @@ fn ask(stage: &Stage, script: &str) -> Result<String, Failed> {
     ])
 }
 
-fn gone(stage: &Stage) -> Checked {
+/// Demands that nothing of a link is left in the client's namespace.
+pub(crate) fn gone(stage: &Stage) -> Checked {
     let left = stage.kubectl(&[
         "--context",
         "dr",

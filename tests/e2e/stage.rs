@@ -1,4 +1,4 @@
-//! The world that all trials share: raised by the first that needs it, taken down after the last.
+//! The worlds that trials share: each raised by the first that needs it, taken down after its last.
 
 use std::{
     collections::BTreeSet,
@@ -22,8 +22,17 @@ use crate::tool::{Ended, Tool};
 /// How a trial ends.
 pub(crate) type Checked = Result<(), Failed>;
 
-/// The name of the tests' own world: never the one a person has up.
-const WORLD: &str = "e2e";
+/// A world of the tests' own, never the one a person has up: how it is raised, and what stands of it.
+pub(crate) struct Scene {
+    name: &'static str,
+    dns_capture: bool,
+    stage: OnceLock<Result<Stage, String>>,
+}
+
+/// The world of nearly all trials.
+pub(crate) static SHARED: Scene = Scene { name: "e2e", dns_capture: true, stage: OnceLock::new() };
+/// Its sidecars leave DNS to CoreDNS, as Istio's do unless they are told otherwise.
+pub(crate) static WITHOUT_CAPTURE: Scene = Scene { name: "e2e-dns", dns_capture: false, stage: OnceLock::new() };
 /// No trial may take longer; raising the world is not part of it.
 const TRIAL: Duration = Duration::from_mins(4);
 
@@ -35,11 +44,9 @@ pub(crate) struct Stage {
     _lock: File,
 }
 
-static STAGE: OnceLock<Result<Stage, String>> = OnceLock::new();
-
-/// Runs one trial on the stage, which is raised where it does not stand.
-pub(crate) fn run(name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
-    let stage = STAGE.get_or_init(raise).as_ref().map_err(|error| Failed::from(error.clone()))?;
+/// Runs one trial on the stage of a scene, which is raised where it does not stand.
+pub(crate) fn run(scene: &Scene, name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
+    let stage = scene.stage.get_or_init(|| raise(scene)).as_ref().map_err(|error| Failed::from(error.clone()))?;
     timed(name, || body(stage))
 }
 
@@ -50,10 +57,10 @@ fn timed(name: &str, body: impl FnOnce() -> Checked) -> Checked {
     if took > TRIAL { Err(format!("{name} took {took:?}, longer than {TRIAL:?}").into()) } else { Ok(()) }
 }
 
-fn raise() -> Result<Stage, String> {
+fn raise(scene: &Scene) -> Result<Stage, String> {
     let words = |error: &dyn std::error::Error| format!("the sandbox does not stand: {error}");
     let cache = Cache::of_user().map_err(|error| words(&error))?;
-    let lock = File::options().create(true).append(true).open(cache.root().join(".e2e.lock"));
+    let lock = File::options().create(true).append(true).open(cache.root().join(format!(".{}.lock", scene.name)));
     let lock = lock.map_err(|error| words(&error))?;
     if lock.try_lock().is_err() {
         eprintln!("another run of the end-to-end tests has their world; waiting for it");
@@ -65,8 +72,9 @@ fn raise() -> Result<Stage, String> {
     let runtime = tokio::runtime::Runtime::new().map_err(|error| words(&error))?;
     let world = runtime.block_on(async {
         // What an earlier run that was cut left behind is no ground to test on.
-        world::down(&cache, WORLD).await?;
-        let options = WorldOptions { name: WORLD.into(), ..WorldOptions::default() };
+        world::down(&cache, scene.name).await?;
+        let options =
+            WorldOptions { name: scene.name.into(), dns_capture: scene.dns_capture, ..WorldOptions::default() };
         world::up(&prepared, &options, &progress).await
     });
     let world = world.map_err(|error| words(&error))?;
@@ -78,11 +86,11 @@ fn raise() -> Result<Stage, String> {
     Ok(stage)
 }
 
-/// Takes the world down if a trial raised it.
-pub(crate) fn strike() -> Result<(), String> {
-    let Some(Ok(stage)) = STAGE.get() else { return Ok(()) };
+/// Takes the world of a scene down if a trial raised it.
+pub(crate) fn strike(scene: &Scene) -> Result<(), String> {
+    let Some(Ok(stage)) = scene.stage.get() else { return Ok(()) };
     let cache = Cache::of_user().map_err(|error| error.to_string())?;
-    stage.runtime.block_on(world::down(&cache, WORLD)).map_err(|error| error.to_string())?;
+    stage.runtime.block_on(world::down(&cache, scene.name)).map_err(|error| error.to_string())?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use libtest_mimic::Failed;
+use rexpect::process::WaitStatus;
 
 use crate::stage::Checked;
 
@@ -88,6 +89,23 @@ impl Tool {
         }
         let text = |reader: thread::JoinHandle<String>| reader.join().unwrap_or_default();
         Ok(Ended { code: code.flatten(), stdout: text(stdout), stderr: text(stderr), took: begun.elapsed() })
+    }
+
+    /// Runs it on a terminal where a person answers each question; the words on the screen stand for its output.
+    pub(crate) fn run_answering(&self, arguments: &[&str], dialogue: &[(&str, &str)]) -> Result<Ended, Failed> {
+        let (begun, longest) = (Instant::now(), u64::try_from(LONGEST.as_millis())?);
+        let mut session = rexpect::session::spawn_command(self.command(arguments), Some(longest))?;
+        let mut stdout = String::new();
+        for (question, answer) in dialogue {
+            stdout += &session.exp_string(question)?;
+            session.send_line(answer)?;
+        }
+        stdout += &session.exp_eof()?;
+        let code = match session.process().wait()? {
+            WaitStatus::Exited(_, code) => Some(code),
+            _ => None,
+        };
+        Ok(Ended { code, stdout, stderr: String::new(), took: begun.elapsed() })
     }
 
     /// Runs a pxc-link of a hint, as printed, on a terminal where a person agrees to what it asks.
