@@ -22,6 +22,18 @@ pub struct Offers {
     pub disable_source_mtls: bool,
 }
 
+impl Offers {
+    /// The flags of `setup` that ask for them.
+    pub fn flags(self) -> Vec<&'static str> {
+        let dns = self.dns.map(|way| match way {
+            DnsWay::CorednsStub => ["--dns", "coredns-stub"],
+            DnsWay::RestartMembers => ["--dns", "restart-members"],
+        });
+        let mtls = self.disable_source_mtls.then_some("--disable-source-mtls");
+        dns.into_iter().flatten().chain(mtls).collect()
+    }
+}
+
 /// A stub in CoreDNS's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StubPreview {
@@ -148,6 +160,13 @@ mod tests {
             after: "a {\n}\n".to_owned(),
             restart: Some("coredns".to_owned()),
         }
+    }
+
+    #[test]
+    fn what_was_asked_for_can_be_asked_for_again() {
+        let both = Offers { dns: Some(DnsWay::CorednsStub), disable_source_mtls: true };
+        assert_eq!(both.flags(), ["--dns", "coredns-stub", "--disable-source-mtls"]);
+        assert!(Offers::default().flags().is_empty());
     }
 
     #[test]

@@ -72,7 +72,14 @@ impl PolicyRecord {
             .filter(|(port, _)| stands(port))
             .map(|(port, mode)| (port.to_string(), mode.as_ref().map_or(Value::Null, |mode| json!({"mode": mode}))))
             .collect();
-        (!ports.is_empty()).then(|| json!({"spec": {"portLevelMtls": ports}}))
+        if ports.is_empty() {
+            return None;
+        }
+        // The map must not be empty (its definition: at least one property): without a port left it goes as a whole.
+        let gone = |port: &String| ports.get(port).is_some_and(Value::is_null);
+        let now = policy.and_then(|policy| policy["spec"]["portLevelMtls"].as_object());
+        let none_left = now.is_some_and(|now| now.keys().all(gone)) && ports.values().all(Value::is_null);
+        Some(json!({"spec": {"portLevelMtls": if none_left { Value::Null } else { ports.into() }}}))
     }
 }
 
@@ -131,5 +138,9 @@ mod tests {
         assert_eq!(record.undo(Some(&now)), Some(undone));
         assert_eq!(changed(&[(33061, None)]).undo(Some(&now)), None, "somebody undid it already");
         assert!(changed(&[(33061, None)]).undo(None).is_some(), "not known, so said");
+        let alone = json!({"spec": {"portLevelMtls": {"3306": {"mode": "DISABLE"}}}});
+        assert_eq!(changed(&[(3306, None)]).undo(Some(&alone)), Some(json!({"spec": {"portLevelMtls": null}})));
+        let strict = changed(&[(3306, Some("STRICT"))]).undo(Some(&alone));
+        assert_eq!(strict, Some(json!({"spec": {"portLevelMtls": {"3306": {"mode": "STRICT"}}}})));
     }
 }

@@ -29,14 +29,11 @@ pub struct Writer {
     pub manager: String,
     /// Take over fields that another manager owns.
     pub force: bool,
+    /// The command that applies, for whoever is to run it again with force.
+    pub again: Vec<String>,
 }
 
 impl Writer {
-    /// The tool itself, for objects of one link.
-    pub fn own(force: bool) -> Self {
-        Self { manager: MANAGER.to_owned(), force }
-    }
-
     fn parameters(&self) -> PatchParams {
         let parameters = PatchParams::apply(&self.manager).validation_strict();
         if self.force { parameters.force() } else { parameters }
@@ -60,7 +57,7 @@ pub async fn preview(
     let dry_run = writer.parameters().dry_run();
     let (before, after) = tokio::try_join!(
         cluster.call(&what, deadline, api.get_opt(&named.name)),
-        patch(cluster, object, &dry_run, deadline),
+        patch(cluster, object, &dry_run, &writer.again, deadline),
     )?;
     Ok(Preview { before: before.map(stripped), after })
 }
@@ -82,7 +79,7 @@ pub async fn compared(cluster: &Cluster, wanted: &Value, deadline: Deadline) -> 
 /// # Errors
 /// As [`preview`].
 pub async fn apply(cluster: &Cluster, object: &Value, writer: &Writer, deadline: Deadline) -> Result<Value, K8sError> {
-    patch(cluster, object, &writer.parameters(), deadline).await
+    patch(cluster, object, &writer.parameters(), &writer.again, deadline).await
 }
 
 /// The link's objects in the members' namespace, found by their labels and never by name; `version` is one that is served.
@@ -151,6 +148,7 @@ async fn patch(
     cluster: &Cluster,
     object: &Value,
     parameters: &PatchParams,
+    again: &[String],
     deadline: Deadline,
 ) -> Result<Value, K8sError> {
     let named = Named::of(object);
@@ -163,7 +161,7 @@ async fn patch(
         Ok(Err(kube::Error::Api(status))) if !conflicts(&status).is_empty() => Err(K8sError::Conflict {
             target: cluster.target(),
             object: named.title(),
-            link: named.link,
+            again: again.to_vec(),
             fields: conflicts(&status),
         }),
         Ok(Err(error)) => Err(K8sError::of(&cluster.target(), &what, error)),
@@ -200,7 +198,6 @@ struct Named {
     kind: String,
     namespace: String,
     name: String,
-    link: String,
 }
 
 impl Named {
@@ -214,7 +211,6 @@ impl Named {
             resource: istio(group, version, &kind, &plural),
             namespace: text(&object["metadata"]["namespace"]),
             name: text(&object["metadata"]["name"]),
-            link: text(&object["metadata"]["labels"][LINK_LABEL]),
             kind,
         }
     }
@@ -243,7 +239,7 @@ mod tests {
         let named = Named::of(&object);
         assert_eq!(named.title(), "ServiceEntry/pxc-source-production");
         assert_eq!((named.resource.plural.as_str(), named.resource.version.as_str()), ("serviceentries", "v1beta1"));
-        assert_eq!((named.namespace.as_str(), named.link.as_str()), ("pxc", "production"));
+        assert_eq!(named.namespace, "pxc");
     }
 
     #[test]

@@ -116,8 +116,8 @@ pub enum K8sError {
         target: Arc<Target>,
         /// `Kind/name`.
         object: String,
-        /// The link that the object belongs to.
-        link: String,
+        /// The command that ran into it.
+        again: Vec<String>,
         /// The server's sentences, one a field: they name manager and field.
         fields: Vec<String>,
     },
@@ -366,16 +366,16 @@ impl From<K8sError> for Problem {
                     ))
             }
             K8sError::NotFound { message, .. } => Self::new(Code::ApplyRejected, sentence).seen(message),
-            K8sError::Conflict { target, object, link, fields } => {
+            K8sError::Conflict { target, object, mut again, fields } => {
                 let mut problem = Self::new(
                     Code::FieldConflict,
                     format!("{object} at {} has fields of another manager", target.name()),
                 );
                 problem.evidence = fields;
-                problem.hint(Hint::run(
-                    "let that manager give the fields up, or take them over",
-                    ["pxc-link", "setup", "--source", &link, "--force-conflicts"],
-                ))
+                again.push("--force-conflicts".to_owned());
+                let mut hint = Hint::text("let that manager give the fields up, or take them over");
+                hint.commands.push(Remedy::Argv(again));
+                problem.hint(hint)
             }
             K8sError::Changed { .. } => {
                 Self::new(Code::ApplyRejected, sentence).hint(Hint::text("run the same command again: it looks anew"))

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::{
     carry::Run,
-    offers::{self, Restart, Taken, policy_writer},
+    offers::{self, Restart, Taken},
     session::Session,
     sides::Sides,
     undo::Done,
@@ -32,7 +32,7 @@ use crate::{
     k8s::{
         apply,
         coredns::{self, CoreDns},
-        observe::{PEER_RECORD, STUB_RECORD},
+        observe::{self, PEER_RECORD, STUB_RECORD},
         pods, templates,
     },
     mesh::{
@@ -87,8 +87,15 @@ impl Run<'_> {
     }
 
     /// Applies the PeerAuthentications at the source.
-    pub(super) async fn apply_policies(&self, plan: &Plan, taken: &Taken, done: &mut Done) -> Result<(), Failure> {
-        for (object, record) in &taken.policies {
+    pub(super) async fn apply_policies(
+        &self,
+        plan: &Plan,
+        taken: &Taken,
+        facts: &mut Facts,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let deadline = self.session.deadline;
+        for ((object, record), preview) in taken.policies.iter().zip(&taken.offered.policies) {
             let target = apply::title(object) + OF_THE_SOURCE;
             let of_it = |step: &&Step| {
                 step.kind == StepKind::PeerAuthentication && step.target == target && step.action.writes()
@@ -101,12 +108,14 @@ impl Run<'_> {
             } else {
                 done.changed_beside(&target, "changed");
                 if record.changed.is_some() {
-                    done.left(stays(self.session, record, None, STANDS));
+                    done.left(stays(self.session, record, Some(&preview.after), STANDS));
                 }
             }
-            let writer = policy_writer(self.session, self.options);
-            let apply = async { Ok(apply::apply(cluster, object, &writer, self.session.deadline).await?) };
+            let writer = offers::policy_writer(self.session, self.options);
+            let apply = async { Ok(apply::apply(cluster, object, &writer, deadline).await?) };
             self.session.stage(target, |_| "applied".to_owned(), apply).await?;
+            // The path is judged by the policies as they are now.
+            facts.source.policies = Some(observe::policies(cluster, deadline).await.into());
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use super::{
-    gather, prove,
+    gather, offers, prove,
     session::Session,
     setup::{Finished, Made, Options, refuse},
     sides::{Live, Sides},
@@ -24,10 +24,7 @@ use crate::{
         spec::ReplicationLink,
     },
     error::Failure,
-    k8s::{
-        apply::{self, Writer},
-        lease::Held,
-    },
+    k8s::{apply, lease::Held},
 };
 
 /// What every stage needs.
@@ -44,7 +41,7 @@ impl Run<'_> {
     pub(super) async fn stages(&self, made: Made, done: &mut Done) -> Result<Finished, Failure> {
         let Made { mut facts, plan, vip, objects, carrier, taken, .. } = made;
         let session = self.session;
-        self.apply_policies(&plan, &taken, done).await?;
+        self.apply_policies(&plan, &taken, &mut facts, done).await?;
         self.apply_objects(&plan, &objects, done).await?;
         self.put_stub(&plan, &taken, &facts, vip, done).await?;
         self.prove_path(&mut facts, vip, done).await?;
@@ -113,7 +110,7 @@ impl Run<'_> {
             }
             self.session
                 .stage(step.target.clone(), |_| "applied".to_owned(), async {
-                    let writer = Writer::own(self.options.force_conflicts);
+                    let writer = offers::writer(self.session, self.options);
                     Ok(apply::apply(cluster, object, &writer, self.session.deadline).await?)
                 })
                 .await?;

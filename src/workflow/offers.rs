@@ -153,10 +153,17 @@ async fn restart_needs(
     Ok((denied, read))
 }
 
+/// Who applies a link's own objects.
+pub(super) fn writer(session: &Session, options: Options) -> Writer {
+    let mut again: Vec<String> = ["pxc-link", "setup", "--source", &session.spec.name].map(ToOwned::to_owned).into();
+    again.extend(options.offers.flags().into_iter().map(ToOwned::to_owned));
+    Writer { manager: apply::MANAGER.to_owned(), force: options.force_conflicts, again }
+}
+
 /// Who applies policies of the source. Links share somebody else's policy: under one name the second would take back the ports of
 /// the first, as server-side apply removes what its manager says no longer.
 pub(super) fn policy_writer(session: &Session, options: Options) -> Writer {
-    Writer { manager: format!("{}-{}", apply::MANAGER, session.spec.name), force: options.force_conflicts }
+    Writer { manager: format!("{}-{}", apply::MANAGER, session.spec.name), ..writer(session, options) }
 }
 
 fn not_restarted(session: &Session, message: String) -> Problem {

@@ -4,7 +4,9 @@ use serde_json::Value;
 
 use super::{
     gather::{self, Extent},
+    offers,
     session::Session,
+    setup::Options,
     sides::Sides,
     wanted::{Wanted, wanted},
 };
@@ -17,7 +19,7 @@ use crate::{
         spec::{LinkSpec, SourceLocation},
     },
     error::Failure,
-    k8s::apply::{self, Writer},
+    k8s::apply,
 };
 
 /// The keys without which a cluster has to be looked at, as they stand in the configuration.
@@ -52,7 +54,7 @@ pub async fn previews(session: &Session) -> Result<Vec<Preview>, Failure> {
         let sides = Sides::without_servers(session, true).await;
         let cluster = sides.client()?;
         let [entry, rule] = look(session, &sides).await?.objects;
-        let writer = Writer::own(false);
+        let writer = offers::writer(session, Options::default());
         let (entry, rule) = tokio::try_join!(
             apply::preview(cluster, &entry, &writer, session.deadline),
             apply::preview(cluster, &rule, &writer, session.deadline),

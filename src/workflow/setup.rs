@@ -28,8 +28,7 @@ use crate::{
     },
     error::Failure,
     k8s::{
-        Cluster,
-        apply::{self, Writer},
+        Cluster, apply,
         lease::{self, Held},
     },
     mesh::objects,
@@ -302,5 +301,5 @@ async fn preview(
     options: Options,
     session: &Session,
 ) -> Result<plan::Preview, Problem> {
-    Ok(apply::preview(cluster, object, &Writer::own(options.force_conflicts), session.deadline).await?)
+    Ok(apply::preview(cluster, object, &offers::writer(session, options), session.deadline).await?)
 }
