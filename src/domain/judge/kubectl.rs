@@ -7,6 +7,7 @@ use crate::domain::{
     spec::{ClusterRef, LinkSpec, SourceLocation},
 };
 
+use crate::domain::owner::operator_part;
 pub(super) use crate::domain::owner::{Owner, owner};
 
 /// The annotation that carries a proxy's own configuration.
@@ -92,10 +93,10 @@ fn rolled_out(kubectl: &Kubectl, member: &MemberFacts) -> Option<Remedy> {
     workload(member).map(|workload| kubectl.line(&["rollout", "status", &workload, "--timeout=10m"]))
 }
 
-/// What holds the pod template, as `kind/name`. The operator owns the StatefulSet `<resource>-pxc`.
+/// What holds the pod template, as `kind/name`. The operator owns a StatefulSet for each part, `<resource>-pxc` for one.
 fn workload(member: &MemberFacts) -> Option<String> {
     match owner(&member.pod) {
-        Owner::Operator(resource) => Some(format!("statefulset/{resource}-pxc")),
+        Owner::Operator(resource) => Some(format!("statefulset/{resource}-{}", operator_part(&member.pod))),
         Owner::Workload(kind, name) => Some(format!("{kind}/{name}")),
         Owner::Nobody => None,
     }
@@ -115,7 +116,7 @@ fn patch_metadata(kubectl: &Kubectl, member: &MemberFacts, map: &str, key: &str,
     let metadata = serde_json::json!({ map: { key: value } });
     let patch = match owner(&member.pod) {
         Owner::Operator(resource) => {
-            let patch = serde_json::json!({"spec": {"pxc": metadata}}).to_string();
+            let patch = serde_json::json!({"spec": {operator_part(&member.pod): metadata}}).to_string();
             kubectl.line(&["patch", "pxc", resource, "--type", "merge", "-p", &patch])
         }
         Owner::Workload(kind, name) => {

@@ -41,16 +41,23 @@ fn a_pod_with_its_own_proxy_configuration_is_not_overwritten() {
 
 #[test]
 fn with_the_operator_its_resource_is_patched() {
-    let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
-        got(&mut facts.paths[0].resolved).clear();
-        facts.paths[0].name_table = Fetched::Got(None);
-        let pod = &mut sample::replicas(facts)[0].pod;
-        pod.dns_capture = None;
-        pod.owner = Some("StatefulSet/cluster1-pxc".to_owned());
-        pod.labels.insert("app.kubernetes.io/managed-by".to_owned(), "percona-xtradb-cluster-operator".to_owned());
-        pod.labels.insert("app.kubernetes.io/instance".to_owned(), "cluster1".to_owned());
-    });
-    assert!(commands(&check)[0].starts_with("kubectl --context dr -n pxc patch pxc cluster1 --type merge -p "));
+    for part in ["pxc", "haproxy"] {
+        let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
+            got(&mut facts.paths[0].resolved).clear();
+            facts.paths[0].name_table = Fetched::Got(None);
+            let pod = &mut sample::replicas(facts)[0].pod;
+            pod.dns_capture = None;
+            for (key, value) in
+                [("managed-by", "percona-xtradb-cluster-operator"), ("instance", "cluster1"), ("component", part)]
+            {
+                pod.labels.insert(format!("app.kubernetes.io/{key}"), value.to_owned());
+            }
+        });
+        let commands = commands(&check);
+        assert!(commands[0].starts_with("kubectl --context dr -n pxc patch pxc cluster1 --type merge -p "));
+        assert!(commands[0].contains(&format!(r#"{{"spec":{{"{part}":"#)), "{commands:?}");
+        assert!(commands[1].contains(&format!("statefulset/cluster1-{part} ")), "{commands:?}");
+    }
 }
 
 #[test]
