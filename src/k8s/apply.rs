@@ -1,5 +1,6 @@
 //! Server-side apply of the link's objects: what it would do, doing it, and finding and deleting what was made.
 
+use futures::future::try_join_all;
 use kube::{
     Api,
     api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams},
@@ -93,18 +94,22 @@ pub async fn inventory(
     deadline: Deadline,
 ) -> Result<Vec<Value>, K8sError> {
     let mine = ListParams::default().labels(&format!("app.kubernetes.io/managed-by={MANAGER},{LINK_LABEL}={link}"));
-    let mut found = Vec::new();
-    for (kind, plural) in KINDS {
+    let list = |(kind, plural): (&str, &str)| {
         let resource = istio("networking.istio.io", version, kind, plural);
         let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), cluster.namespace(), &resource);
-        let list = cluster.call(&format!("listing {plural}"), deadline, api.list(&mine)).await?;
-        found.extend(list.items.into_iter().map(|mut object| {
-            // A list leaves the type of its items out.
-            object.types = Some(kube::core::TypeMeta { api_version: resource.api_version.clone(), kind: kind.into() });
-            stripped(object)
-        }));
-    }
-    Ok(found)
+        // A list leaves the type of its items out.
+        let types = kube::core::TypeMeta { api_version: resource.api_version.clone(), kind: kind.to_owned() };
+        let (mine, what) = (&mine, format!("listing {plural}"));
+        async move {
+            let list = cluster.call(&what, deadline, api.list(mine)).await?;
+            let whole = |mut object: DynamicObject| {
+                object.types = Some(types.clone());
+                stripped(object)
+            };
+            Ok::<_, K8sError>(list.items.into_iter().map(whole).collect::<Vec<_>>())
+        }
+    };
+    Ok(try_join_all(KINDS.map(list)).await?.concat())
 }
 
 /// Deletes an object of [`inventory`]; `false` when it was gone already.

@@ -1,4 +1,4 @@
-//! Port-forwards: a listener of this machine's loopback that leads to a port of a pod, and one HTTP request to such a port.
+//! Port-forwards: a listener of this machine's loopback that leads to a port of a pod.
 //!
 //! A port-forward enters the pod's own loopback: it passes no sidecar and proves nothing of the mesh.
 
@@ -7,9 +7,6 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::{Request, body::Bytes, header::HOST};
-use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, api::Portforwarder};
 use tokio::{
@@ -20,9 +17,6 @@ use tokio::{
 
 use super::{Cluster, K8sError};
 use crate::wait::Deadline;
-
-/// The largest body that is read; Envoy's dump of a big mesh is some tens of MiB.
-const BODY_LIMIT: usize = 64 << 20;
 
 /// A listener on 127.0.0.1 whose connections lead to a port of a pod; gone with all its connections when dropped.
 #[derive(Debug)]
@@ -63,7 +57,7 @@ pub async fn forward(cluster: &Cluster, pod: &str, port: u16, deadline: Deadline
     let unbound = |error: std::io::Error| broken(cluster, &what, pod, format!("no local listener: {error}"));
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(unbound)?;
     let address = listener.local_addr().map_err(unbound)?;
-    let mut first = Some(open(cluster, pod, port, deadline).await?);
+    let mut first = Some(stream(cluster, pod, port, deadline).await?);
     let failure = Failure::default();
     let task = tokio::spawn({
         let (cluster, pod, failure, span) = (cluster.clone(), pod.to_owned(), failure.clone(), deadline.span());
@@ -73,8 +67,8 @@ pub async fn forward(cluster: &Cluster, pod: &str, port: u16, deadline: Deadline
                 let (cluster, pod, failure, opened) = (cluster.clone(), pod.clone(), failure.clone(), first.take());
                 connections.spawn(async move {
                     let opened = match opened {
-                        Some(stream) => Ok(stream),
-                        None => open(&cluster, &pod, port, Deadline::after(span)).await,
+                        Some(opened) => Ok(opened),
+                        None => stream(&cluster, &pod, port, Deadline::after(span)).await,
                     };
                     let ended = match opened {
                         Ok((mut forwarder, mut remote)) => {
@@ -106,56 +100,11 @@ pub async fn forward(cluster: &Cluster, pod: &str, port: u16, deadline: Deadline
     Ok(Forward { address, failure, task })
 }
 
-/// One GET to a port of a pod: status and body.
-///
-/// # Errors
-/// `Pod` when nothing answers HTTP there, and whatever a request can fail with.
-pub async fn http_get(
-    cluster: &Cluster,
-    pod: &str,
-    port: u16,
-    path: &str,
-    deadline: Deadline,
-) -> Result<(u16, Vec<u8>), K8sError> {
-    let what = what(pod, port);
-    let (mut forwarder, stream) = open(cluster, pod, port, deadline).await?;
-    let said = forwarder.take_error(port);
-    let request = Request::get(path)
-        .header(HOST, "localhost")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| broken(cluster, &what, pod, error.to_string()))?;
-    let exchange = async {
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let mut driving = JoinSet::new();
-        driving.spawn(connection);
-        let answer = sender.send_request(request).await?;
-        let status = answer.status().as_u16();
-        let body = Limited::new(answer.into_body(), BODY_LIMIT).collect().await?.to_bytes();
-        Ok::<_, Box<dyn std::error::Error + Send + Sync>>((status, body.to_vec()))
-    };
-    let answer = deadline.bound(Box::pin(exchange)).await.map_err(|elapsed| K8sError::TimedOut {
-        target: cluster.target(),
-        what: what.clone(),
-        elapsed,
-    })?;
-    match answer {
-        Ok(answer) => Ok(answer),
-        Err(error) => {
-            // The kubelet's words arrive beside the stream that just ended, if they arrive.
-            let words = match said {
-                Some(said) => deadline.at_most(std::time::Duration::from_secs(1)).bound(said).await.ok().flatten(),
-                None => None,
-            };
-            Err(broken(cluster, &what, pod, words.unwrap_or_else(|| error.to_string())))
-        }
-    }
-}
-
-fn what(pod: &str, port: u16) -> String {
+pub(super) fn what(pod: &str, port: u16) -> String {
     format!("forwarding port {port} of pod {pod}")
 }
 
-fn broken(cluster: &Cluster, what: &str, pod: &str, detail: String) -> K8sError {
+pub(super) fn broken(cluster: &Cluster, what: &str, pod: &str, detail: String) -> K8sError {
     K8sError::Pod {
         target: cluster.target(),
         what: what.to_owned(),
@@ -164,21 +113,32 @@ fn broken(cluster: &Cluster, what: &str, pod: &str, detail: String) -> K8sError 
     }
 }
 
-async fn open(
+/// A port-forward to ports of a pod, whose streams are still to be taken.
+pub(super) async fn open(
+    cluster: &Cluster,
+    pod: &str,
+    ports: &[u16],
+    deadline: Deadline,
+) -> Result<Portforwarder, K8sError> {
+    let what = what(pod, ports.first().copied().unwrap_or_default());
+    let api: Api<Pod> = Api::namespaced(cluster.client(), cluster.namespace());
+    cluster.call(&what, deadline, api.portforward(pod, ports)).await.map_err(|error| match error {
+        K8sError::Rejected { message, .. } | K8sError::NotFound { message, .. } => broken(cluster, &what, pod, message),
+        K8sError::Unreachable { causes, .. } => broken(cluster, &what, pod, causes.join(": ")),
+        other => other,
+    })
+}
+
+/// The stream to one port.
+async fn stream(
     cluster: &Cluster,
     pod: &str,
     port: u16,
     deadline: Deadline,
 ) -> Result<(Portforwarder, DuplexStream), K8sError> {
-    let what = what(pod, port);
-    let api: Api<Pod> = Api::namespaced(cluster.client(), cluster.namespace());
-    let opened = cluster.call(&what, deadline, api.portforward(pod, &[port])).await;
-    let mut forwarder = opened.map_err(|error| match error {
-        K8sError::Rejected { message, .. } | K8sError::NotFound { message, .. } => broken(cluster, &what, pod, message),
-        K8sError::Unreachable { causes, .. } => broken(cluster, &what, pod, causes.join(": ")),
-        other => other,
-    })?;
+    let mut forwarder = open(cluster, pod, &[port], deadline).await?;
     let stream = forwarder.take_stream(port);
-    let stream = stream.ok_or_else(|| broken(cluster, &what, pod, "the API server opened no stream".into()))?;
+    let stream =
+        stream.ok_or_else(|| broken(cluster, &what(pod, port), pod, "the API server opened no stream".into()))?;
     Ok((forwarder, stream))
 }

@@ -7,6 +7,7 @@ pub mod coredns;
 pub mod error;
 pub mod exec;
 pub mod forward;
+pub mod http;
 mod in_use;
 pub mod lease;
 pub mod observe;

@@ -11,7 +11,7 @@ use crate::{
         facts::{EnvoyFacts, EnvoyHost},
         spec::{Endpoint, Protocol},
     },
-    k8s::{Cluster, K8sError, forward::http_get},
+    k8s::{Cluster, K8sError, http::PodHttp},
     wait::Deadline,
 };
 
@@ -19,25 +19,6 @@ use crate::{
 const ADMIN: u16 = 15000;
 /// The agent's port; its debug paths answer to the pod's loopback only, which is where a port-forward comes from.
 const AGENT: u16 = 15020;
-
-/// What the sidecar's own name table has for a mesh name: its addresses, none if it does not know the name; `None` where it
-/// serves no names at all.
-///
-/// # Errors
-/// As [`http_get`].
-pub async fn name_table(
-    cluster: &Cluster,
-    pod: &str,
-    host: &str,
-    deadline: Deadline,
-) -> Result<Option<Vec<IpAddr>>, K8sError> {
-    let (status, body) = http_get(cluster, pod, AGENT, "/debug/ndsz", deadline).await?;
-    if status == 404 {
-        return Ok(None);
-    }
-    let table = json(cluster, pod, "the agent's name table", status, &body)?;
-    Ok(addresses(&table, host))
-}
 
 /// What of a sidecar belongs to one port of a mesh name.
 #[derive(Debug, Clone, Copy)]
@@ -74,36 +55,6 @@ const CATCH_ALL: &str = "virtualOutbound";
 /// Where that listener sends what the mesh lets pass.
 const PASSTHROUGH: &str = "PassthroughCluster";
 
-/// Listener, cluster and endpoints of a port of the link.
-///
-/// # Errors
-/// As [`http_get`].
-pub async fn facts(
-    cluster: &Cluster,
-    pod: &str,
-    target: Target<'_>,
-    deadline: Deadline,
-) -> Result<EnvoyFacts, K8sError> {
-    let names: Vec<String> = target.listeners().into_iter().chain([CATCH_ALL.to_owned()]).collect();
-    let listeners = format!("/config_dump?resource=dynamic_listeners&name_regex={}", pattern(&names));
-    let routes =
-        format!("/config_dump?resource=dynamic_route_configs&name_regex={}", pattern(&[target.port.to_string()]));
-    let ((status, listeners), (route_status, routes), counters) = tokio::try_join!(
-        http_get(cluster, pod, ADMIN, &listeners, deadline),
-        async {
-            match target.protocol {
-                Protocol::Tcp => Ok((200, b"{}".to_vec())),
-                Protocol::Http => http_get(cluster, pod, ADMIN, &routes, deadline).await,
-            }
-        },
-        counters(cluster, pod, target, deadline),
-    )?;
-    let listeners = json(cluster, pod, "Envoy's listeners", status, &listeners)?;
-    let routes = json(cluster, pod, "Envoy's routes", route_status, &routes)?;
-    let (listener_cluster, listener_error) = listener(&listeners, &routes, target);
-    Ok(EnvoyFacts { listener_cluster, listener_error, hosts: counters.hosts, catch_all: catch_all(&listeners) })
-}
-
 /// Counters of endpoints at one moment.
 #[derive(Debug, Clone)]
 pub struct Counters {
@@ -113,42 +64,83 @@ pub struct Counters {
     pub past: Vec<EnvoyHost>,
 }
 
-/// The endpoints of a port's cluster with their counters.
-///
-/// # Errors
-/// As [`http_get`].
-pub async fn counters(
-    cluster: &Cluster,
-    pod: &str,
-    target: Target<'_>,
-    deadline: Deadline,
-) -> Result<Counters, K8sError> {
-    let (status, body) = http_get(cluster, pod, ADMIN, "/clusters?format=json", deadline).await?;
-    let clusters = json(cluster, pod, "Envoy's clusters", status, &body)?;
-    Ok(Counters {
-        hosts: hosts_of(&clusters, &target.cluster()),
-        past: hosts_of(&clusters, PASSTHROUGH).unwrap_or_default(),
-    })
+/// A sidecar that answers: one port-forward for all that is asked of it.
+pub struct Sidecar(PodHttp);
+
+impl Sidecar {
+    /// Connects to the sidecar of a pod.
+    ///
+    /// # Errors
+    /// As [`PodHttp::open`].
+    pub async fn open(cluster: &Cluster, pod: &str, deadline: Deadline) -> Result<Self, K8sError> {
+        Ok(Self(PodHttp::open(cluster, pod, &[ADMIN, AGENT], deadline).await?))
+    }
+
+    /// What the sidecar's own name table has for a mesh name: its addresses, none if it does not know the name; `None` where it
+    /// serves no names at all.
+    ///
+    /// # Errors
+    /// As [`PodHttp::get`].
+    pub async fn name_table(&self, host: &str, deadline: Deadline) -> Result<Option<Vec<IpAddr>>, K8sError> {
+        let (status, body) = self.0.get(AGENT, "/debug/ndsz", deadline).await?;
+        if status == 404 {
+            return Ok(None);
+        }
+        let table = self.json("the agent's name table", status, &body)?;
+        Ok(addresses(&table, host))
+    }
+
+    /// Listener, cluster and endpoints of a port of the link, and the counters of that moment.
+    ///
+    /// # Errors
+    /// As [`PodHttp::get`].
+    pub async fn facts(&self, target: Target<'_>, deadline: Deadline) -> Result<(EnvoyFacts, Counters), K8sError> {
+        let names: Vec<String> = target.listeners().into_iter().chain([CATCH_ALL.to_owned()]).collect();
+        let listeners = format!("/config_dump?resource=dynamic_listeners&name_regex={}", pattern(&names));
+        let (status, listeners) = self.0.get(ADMIN, &listeners, deadline).await?;
+        let listeners = self.json("Envoy's listeners", status, &listeners)?;
+        let routes = match target.protocol {
+            Protocol::Tcp => Value::Null,
+            Protocol::Http => {
+                let name = pattern(&[target.port.to_string()]);
+                let routes = format!("/config_dump?resource=dynamic_route_configs&name_regex={name}");
+                let (status, routes) = self.0.get(ADMIN, &routes, deadline).await?;
+                self.json("Envoy's routes", status, &routes)?
+            }
+        };
+        // The counters come last, as what they count comes next.
+        let counters = self.counters(target, deadline).await?;
+        let (listener_cluster, listener_error) = listener(&listeners, &routes, target);
+        let (hosts, catch_all) = (counters.hosts.clone(), catch_all(&listeners));
+        Ok((EnvoyFacts { listener_cluster, listener_error, hosts, catch_all }, counters))
+    }
+
+    /// The endpoints of a port's cluster with their counters.
+    ///
+    /// # Errors
+    /// As [`PodHttp::get`].
+    pub async fn counters(&self, target: Target<'_>, deadline: Deadline) -> Result<Counters, K8sError> {
+        let (status, body) = self.0.get(ADMIN, "/clusters?format=json", deadline).await?;
+        let clusters = self.json("Envoy's clusters", status, &body)?;
+        Ok(Counters {
+            hosts: hosts_of(&clusters, &target.cluster()),
+            past: hosts_of(&clusters, PASSTHROUGH).unwrap_or_default(),
+        })
+    }
+
+    fn json(&self, what: &str, status: u16, body: &[u8]) -> Result<Value, K8sError> {
+        if status != 200 {
+            let start: String = String::from_utf8_lossy(body).chars().take(200).collect();
+            return Err(self.0.wrong(what, format!("HTTP {status}: {start}")));
+        }
+        serde_json::from_slice(body).map_err(|error| self.0.wrong(what, format!("not JSON: {error}")))
+    }
 }
 
 /// `^(240\.0\.0\.7_3306|virtualOutbound)$`, percent-encoded.
 fn pattern(names: &[String]) -> String {
     let names: Vec<String> = names.iter().map(|name| name.replace('.', "%5C.")).collect();
     format!("%5E({})%24", names.join("%7C"))
-}
-
-fn json(cluster: &Cluster, pod: &str, what: &str, status: u16, body: &[u8]) -> Result<Value, K8sError> {
-    let broken = |detail: String| K8sError::Pod {
-        target: cluster.target(),
-        what: format!("reading {what} in pod {pod}"),
-        pod: (cluster.namespace().to_owned(), pod.to_owned()),
-        detail,
-    };
-    if status != 200 {
-        let start: String = String::from_utf8_lossy(body).chars().take(200).collect();
-        return Err(broken(format!("HTTP {status}: {start}")));
-    }
-    serde_json::from_slice(body).map_err(|error| broken(format!("not JSON: {error}")))
 }
 
 fn addresses(table: &Value, host: &str) -> Option<Vec<IpAddr>> {

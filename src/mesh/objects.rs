@@ -12,7 +12,7 @@ use crate::{
     domain::{
         desired::Entrance,
         judge::peer::{self, Exemption},
-        spec::{LinkSpec, PortSpec, ServiceSpec},
+        spec::{Endpoint, LinkSpec, PortSpec, ServiceSpec},
     },
     k8s::observe::LINK_LABEL,
 };
@@ -62,6 +62,32 @@ pub fn service_entry(parameters: &Parameters<'_>) -> Value {
     let sorted: BTreeSet<&Entrance> = parameters.entrances.iter().collect();
     spec["endpoints"] = sorted.into_iter().map(endpoint).collect();
     object
+}
+
+/// Where a mesh name leads.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Destination {
+    /// Its virtual address.
+    pub vip: Ipv4Addr,
+    /// Each port of the link with the endpoints behind it, sorted, as far as they are known.
+    pub ports: Vec<(PortSpec, Vec<Endpoint>)>,
+}
+
+/// Where a ServiceEntry that [`service_entry`] made leads; `None` where somebody made something else of it.
+pub fn described(spec: &LinkSpec, entry: &Value) -> Option<Destination> {
+    let [vip] = entry["spec"]["addresses"].as_array()?.as_slice() else { return None };
+    let mut ports = Vec::new();
+    for port in spec.ports() {
+        let mut endpoints = Vec::new();
+        for endpoint in entry["spec"]["endpoints"].as_array()? {
+            let address = endpoint["address"].as_str()?.parse().ok()?;
+            let port = u16::try_from(endpoint["ports"][&port.name].as_u64()?).ok()?;
+            endpoints.push(Endpoint { address, port });
+        }
+        endpoints.sort_unstable();
+        ports.push((port, endpoints));
+    }
+    Some(Destination { vip: vip.as_str()?.parse().ok()?, ports })
 }
 
 /// The DestinationRule: how sidecars connect to the endpoints.
@@ -153,6 +179,18 @@ mod tests {
         insta::assert_json_snapshot!("two_endpoints_entry", entry["spec"]["endpoints"]);
         let rule = made(&endpoints, "v1", destination_rule);
         insta::assert_json_snapshot!("two_endpoints_rule", rule["spec"]["trafficPolicy"]["outlierDetection"]);
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_was_written() {
+        let entrances = ["198.18.0.20:31306", "198.18.0.3:31306"].map(entrance);
+        let mut entry = made(&entrances, "v1", service_entry);
+        let Destination { vip, ports } = described(&sample::spec(), &entry).unwrap();
+        let endpoints: Vec<String> = ports[0].1.iter().map(ToString::to_string).collect();
+        assert_eq!((vip, ports.len()), (Ipv4Addr::new(240, 0, 0, 7), 1));
+        assert_eq!(endpoints, ["198.18.0.3:31306", "198.18.0.20:31306"]);
+        entry["spec"]["endpoints"][0]["address"] = json!("db.example");
+        assert_eq!(described(&sample::spec(), &entry), None);
     }
 
     #[test]

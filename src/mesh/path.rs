@@ -1,22 +1,22 @@
 //! The path from one of the client's pods to one port of the mesh name, gathered: name, sidecar, endpoints, and probes between two
 //! readings of the sidecar's counters, through the name and straight to the endpoints.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use futures::future::join_all;
 
 use super::{
-    envoy::{self, Target},
+    envoy::{Counters, Sidecar, Target},
     probe::{self, Place, http, mysql, mysql::Login, tcp},
 };
 use crate::{
     domain::{
         code::Code,
-        facts::{DirectFacts, EnvoyHost, Moved, PathFacts, PodFacts, ProbeAnswer, Sidecar},
+        facts::{DirectFacts, EnvoyFacts, EnvoyHost, Moved, PathFacts, ProbeAnswer},
         problem::{Fetched, Problem},
         spec::{Endpoint, Tls},
     },
-    k8s::{Cluster, K8sError},
+    k8s::K8sError,
     wait::Deadline,
 };
 
@@ -52,60 +52,58 @@ pub struct PathParameters<'a> {
     pub question: Question<'a>,
 }
 
-/// Gathers the path from one pod. What cannot be seen is a failed fetch; nothing is judged here. The name is asked once, and so are
-/// the first endpoints, side by side: a connection to an endpoint's own address is none of the mesh name's and moves none of its
-/// counters.
+/// What a sidecar had before anything was asked of the mesh name; to be asked again afterwards.
+pub struct View<'a> {
+    /// The sidecar.
+    pub sidecar: &'a Sidecar,
+    /// Its name table.
+    pub name_table: Fetched<Option<Vec<IpAddr>>>,
+    /// Its listener, cluster and endpoints, with the counters of that moment.
+    pub envoy: Fetched<(EnvoyFacts, Counters)>,
+}
+
+impl<'a> View<'a> {
+    /// Reads it.
+    pub async fn read(sidecar: &'a Sidecar, target: Target<'_>, deadline: Deadline) -> Self {
+        let deadline = deadline.at_most(READING);
+        let (name_table, envoy) =
+            tokio::join!(sidecar.name_table(target.host, deadline), sidecar.facts(target, deadline));
+        Self { sidecar, name_table: name_table.into(), envoy: envoy.into() }
+    }
+}
+
+/// Gathers the path from one pod, whose sidecar was viewed before. What cannot be seen is a failed fetch; nothing is judged here.
+/// The name is asked once, and so are the first endpoints, side by side: a connection to an endpoint's own address is none of the
+/// mesh name's and moves none of its counters.
 pub async fn gather_path(
-    cluster: &Cluster,
-    member: &PodFacts,
-    container: &str,
+    place: Place<'_>,
+    view: Result<View<'_>, Problem>,
     parameters: &PathParameters<'_>,
     deadline: Deadline,
 ) -> PathFacts {
     let PathParameters { target, endpoints, question } = *parameters;
-    let Target { host, port, .. } = target;
-    let pod = member.name.as_str();
-    let place = Place { cluster, pod, container };
-    let sidecar = member.sidecar != Sidecar::Absent;
-    let absent = || Problem::new(Code::NoSidecar, format!("pod {pod} has no sidecar to ask"));
-    let reading = deadline.at_most(READING);
-    let counters = || async {
-        if !sidecar {
-            return Fetched::Failed(absent());
-        }
-        envoy::counters(cluster, pod, target, deadline.at_most(READING)).await.into()
-    };
-    let (resolved, name_table, envoy) = tokio::join!(
-        async {
-            match probe::resolve(place, host, reading).await {
-                Err(K8sError::Pod { detail, .. }) if probe::no_such_program(&detail) => {
-                    let message =
-                        format!("container {container} of pod {pod} has no `getent` to look the name up with");
-                    Fetched::Failed(Problem::new(Code::NoProbe, message))
-                }
-                other => other.into(),
-            }
-        },
-        async {
-            if !sidecar {
-                return Fetched::Failed(absent());
-            }
-            envoy::name_table(cluster, pod, host, reading).await.into()
-        },
-        async {
-            if !sidecar {
-                return Fetched::Failed(absent());
-            }
-            envoy::facts(cluster, pod, target, reading).await.into()
-        },
-    );
-    let before = counters().await;
     let straight = endpoints.iter().take(STRAIGHT);
-    let (probe, straight) = tokio::join!(
+    let (resolved, probe, straight) = tokio::join!(
+        resolved(place, target.host, deadline.at_most(READING)),
         through(place, target, question, deadline),
         join_all(straight.map(|endpoint| past(place, *endpoint, question, deadline))),
     );
-    let after = counters().await;
+    let (name_table, envoy, before, after) = match view {
+        Ok(View { sidecar, name_table, envoy }) => {
+            let after = sidecar.counters(target, deadline.at_most(READING)).await.into();
+            let (envoy, before) = match envoy {
+                Fetched::Got((envoy, counters)) => (Fetched::Got(envoy), Fetched::Got(counters)),
+                Fetched::Failed(problem) => (Fetched::Failed(problem.clone()), Fetched::Failed(problem)),
+            };
+            (name_table, envoy, before, after)
+        }
+        Err(problem) => (
+            Fetched::Failed(problem.clone()),
+            Fetched::Failed(problem.clone()),
+            Fetched::Failed(problem.clone()),
+            Fetched::Failed(problem),
+        ),
+    };
     let direct = straight
         .into_iter()
         .map(|(endpoint, answer)| DirectFacts {
@@ -118,7 +116,28 @@ pub async fn gather_path(
         Fetched::Got(counters) => Fetched::Got(counters.hosts.unwrap_or_default()),
         Fetched::Failed(problem) => Fetched::Failed(problem),
     };
-    PathFacts { member: pod.to_owned(), port, resolved, name_table, envoy, after, probe: probe.into(), direct }
+    PathFacts {
+        member: place.pod.to_owned(),
+        port: target.port,
+        resolved,
+        name_table,
+        envoy,
+        after,
+        probe: probe.into(),
+        direct,
+    }
+}
+
+/// What the container's resolver has for the mesh name.
+async fn resolved(place: Place<'_>, host: &str, deadline: Deadline) -> Fetched<Vec<IpAddr>> {
+    match probe::resolve(place, host, deadline).await {
+        Err(K8sError::Pod { detail, .. }) if probe::no_such_program(&detail) => {
+            let Place { pod, container, .. } = place;
+            let message = format!("container {container} of pod {pod} has no `getent` to look the name up with");
+            Fetched::Failed(Problem::new(Code::NoProbe, message))
+        }
+        other => other.into(),
+    }
 }
 
 /// Asks through the mesh name.
@@ -153,7 +172,7 @@ async fn past(
 }
 
 /// How the counters of an address moved that was connected to past the mesh.
-fn moved(before: &Fetched<envoy::Counters>, after: &Fetched<envoy::Counters>, endpoint: Endpoint) -> Option<Moved> {
+fn moved(before: &Fetched<Counters>, after: &Fetched<Counters>, endpoint: Endpoint) -> Option<Moved> {
     let (before, after) = before.got().zip(after.got())?;
     let known = |hosts: &[EnvoyHost]| hosts.iter().find(|host| host.endpoint == endpoint).cloned();
     let after = known(&after.past)?;

@@ -124,7 +124,7 @@ impl Run<'_> {
         let members: Vec<String> =
             facts.client.members.got().into_iter().flatten().map(|member| member.pod.name.clone()).collect();
         let proof = async {
-            let paths = prove::paths(self.session, self.sides, facts, vip, patience).await;
+            let paths = prove::paths(self.session, self.sides, &prove::Way::wanted(spec, facts, vip), patience).await;
             let walked = Facts { paths, ..facts.clone() };
             let checks = judge::paths(spec, &walked, members.iter().map(String::as_str));
             match judge::blocking(&checks).and_then(Check::problem) {

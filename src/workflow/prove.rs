@@ -1,22 +1,29 @@
 //! Proving the path: from every pod of the client to every port, through the name, with an answer of the service behind it.
 
-use std::{collections::BTreeSet, net::Ipv4Addr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::Ipv4Addr,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use futures::future::join_all;
 
 use super::{session::Session, sides::Sides};
 use crate::{
     domain::{
+        code::Code,
         desired,
         facts::{EnvoyHost, Facts, PathFacts, PodFacts, Sidecar},
         problem::{Fetched, Problem},
-        spec::{Endpoint, PortSpec, Protocol, ReplicationSpec},
+        spec::{Endpoint, LinkSpec, PortSpec, Protocol, ReplicationSpec},
     },
     k8s::Cluster,
     mesh::{
         envoy::{self, Target},
-        path::{PathParameters, Question, gather_path},
-        probe::mysql::Login,
+        objects::{self, Destination},
+        path::{PathParameters, Question, View, gather_path},
+        probe::{Place, mysql::Login},
     },
     wait::{Look, poll_until},
 };
@@ -27,35 +34,92 @@ pub(super) const AFTER_A_CHANGE: Duration = Duration::from_secs(20);
 pub(super) const UNCHANGED: Duration = Duration::from_secs(5);
 /// Between two looks at a sidecar.
 const EVERY: Duration = Duration::from_millis(300);
+/// What connecting to a sidecar may take.
+const READING: Duration = Duration::from_secs(10);
 /// One path with its probes.
 const PROBE: Duration = Duration::from_secs(30);
 
-/// Walks the path from every member that has a pod to every port, side by side. Never fails: what went wrong is in the facts.
-pub(super) async fn paths(
-    session: &Session,
-    sides: &Sides,
-    facts: &Facts,
-    vip: Ipv4Addr,
-    patience: Duration,
-) -> Vec<PathFacts> {
-    let (Some(members), Ok(cluster)) = (facts.client.members.got(), sides.client()) else { return Vec::new() };
-    let ports = session.spec.ports();
-    let one = |pod: PodFacts, port: &PortSpec| {
-        let endpoints = desired::desired_endpoints(&session.spec, facts, port.number).unwrap_or_default();
-        let target = Target { host: &session.spec.host, vip, port: port.number, protocol: port.protocol };
+/// From where to where the path is walked.
+#[derive(Debug, Clone)]
+pub(super) struct Way {
+    /// The client's pods.
+    pods: Vec<PodFacts>,
+    /// Where the mesh name is to lead.
+    to: Destination,
+}
+
+impl Way {
+    /// As the facts say that it has to be.
+    pub(super) fn wanted(spec: &LinkSpec, facts: &Facts, vip: Ipv4Addr) -> Self {
+        let members = facts.client.members.got().into_iter().flatten();
+        let endpoints = |port: &PortSpec| desired::desired_endpoints(spec, facts, port.number).unwrap_or_default();
+        let ports = spec.ports().into_iter().map(|port| {
+            let endpoints = endpoints(&port);
+            (port, endpoints)
+        });
+        let to = Destination { vip, ports: ports.collect() };
+        Self { pods: members.map(|member| member.pod.clone()).collect(), to }
+    }
+
+    /// As the link's own ServiceEntry says that it is.
+    pub(super) fn described(spec: &LinkSpec, entry: &serde_json::Value, pods: Vec<PodFacts>) -> Option<Self> {
+        Some(Self { pods, to: objects::described(spec, entry)? })
+    }
+
+    /// Whether it is the same way for the same pods, whatever else became of them.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let pods = |way: &Self| way.pods.iter().map(|pod| pod.uid.clone()).collect::<BTreeSet<_>>();
+        self.to == other.to && pods(self) == pods(other)
+    }
+}
+
+/// Walks the path from every pod to every port, side by side. Never fails: what went wrong is in the facts.
+pub(super) async fn paths(session: &Session, sides: &Sides, way: &Way, patience: Duration) -> Vec<PathFacts> {
+    let Ok(cluster) = sides.client() else { return Vec::new() };
+    let one = |pod: &'_ PodFacts| {
+        let pod = pod.clone();
         async move {
-            let question = match question(session, sides, target.protocol) {
-                Ok(question) => question,
-                Err(problem) => return unasked(&pod, target.port, &problem),
-            };
-            let parameters = PathParameters { target, endpoints: &endpoints, question };
-            settle(session, cluster, &pod, &parameters, patience).await;
-            let container = &session.spec.client.container;
-            gather_path(cluster, &pod, container, &parameters, session.deadline.at_most(PROBE)).await
+            let sidecar = open(session, cluster, &pod).await;
+            let ports = way.to.ports.iter().map(|(port, endpoints)| {
+                let target =
+                    Target { host: &session.spec.host, vip: way.to.vip, port: port.number, protocol: port.protocol };
+                walk(session, sides, &pod, sidecar.as_ref().map_err(Clone::clone), target, endpoints, patience)
+            });
+            join_all(ports).await
         }
     };
-    let all = members.iter().flat_map(|member| ports.iter().map(|port| one(member.pod.clone(), port)));
-    join_all(all).await
+    join_all(way.pods.iter().map(one)).await.into_iter().flatten().collect()
+}
+
+/// A connection to the sidecar of a pod, for all ports of the link.
+async fn open(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Result<envoy::Sidecar, Problem> {
+    if pod.sidecar == Sidecar::Absent {
+        return Err(Problem::new(Code::NoSidecar, format!("pod {} has no sidecar to ask", pod.name)));
+    }
+    Ok(envoy::Sidecar::open(cluster, &pod.name, session.deadline.at_most(READING)).await?)
+}
+
+/// The path from one pod to one port.
+async fn walk(
+    session: &Session,
+    sides: &Sides,
+    pod: &PodFacts,
+    sidecar: Result<&envoy::Sidecar, Problem>,
+    target: Target<'_>,
+    endpoints: &[Endpoint],
+    patience: Duration,
+) -> PathFacts {
+    let (cluster, question) = match (sides.client(), question(session, sides, target.protocol)) {
+        (Ok(cluster), Ok(question)) => (cluster, question),
+        (Err(problem), _) | (_, Err(problem)) => return unasked(pod, target.port, &problem),
+    };
+    let parameters = PathParameters { target, endpoints, question };
+    let view = match sidecar {
+        Ok(sidecar) => Ok(settled(session, sidecar, pod, &parameters, patience).await),
+        Err(problem) => Err(problem),
+    };
+    let place = Place { cluster, pod: &pod.name, container: &session.spec.client.container };
+    gather_path(place, view, &parameters, session.deadline.at_most(PROBE)).await
 }
 
 /// How a port is asked for an answer.
@@ -71,45 +135,49 @@ fn question<'a>(session: &'a Session, sides: &'a Sides, protocol: Protocol) -> R
     }
 }
 
-/// Waits until the member's sidecar has taken the link in, as far as it ever will; the judges say what is missing.
-async fn settle(
+/// The pod's sidecar once it has taken the link in, or as far as it has when patience ends; the judges say what is missing.
+async fn settled<'a>(
     session: &Session,
-    cluster: &Cluster,
+    sidecar: &'a envoy::Sidecar,
     pod: &PodFacts,
     parameters: &PathParameters<'_>,
     patience: Duration,
-) {
-    if pod.sidecar == Sidecar::Absent {
-        return;
-    }
+) -> View<'a> {
     let target = parameters.target;
     let what = format!("the sidecar of {} to know {}:{}", pod.name, target.host, target.port);
+    let last = Mutex::new(None);
     let look = || async {
-        let envoy = envoy::facts(cluster, &pod.name, target, session.deadline).await.map_err(Problem::from)?;
-        let seen = match (&envoy.listener_cluster, &envoy.hosts) {
-            (None, _) => format!("no listener {}:{}", target.vip, target.port),
-            (_, None) => "no cluster for the name".to_owned(),
-            (_, Some(hosts)) if hosts.is_empty() => "no endpoints".to_owned(),
-            (_, Some(hosts)) if !same(hosts, parameters.endpoints) => {
-                let shown: Vec<String> = hosts.iter().map(|host| host.endpoint.to_string()).collect();
-                format!("endpoints {} of before", shown.join(", "))
-            }
-            _ if pod.dns_capture == Some(true) => {
-                let names = envoy::name_table(cluster, &pod.name, target.host, session.deadline)
-                    .await
-                    .map_err(Problem::from)?;
-                match names {
-                    Some(addresses) if addresses.is_empty() => "no such name in its name table".to_owned(),
-                    _ => return Ok(Look::Ready(())),
-                }
-            }
-            _ => return Ok(Look::Ready(())),
-        };
-        Ok(Look::NotYet(seen))
+        let view = View::read(sidecar, target, session.deadline).await;
+        let lacks = lacks(&view, pod, parameters);
+        *last.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
+        Ok(lacks.map_or(Look::Ready(()), Look::NotYet))
     };
     let deadline = session.deadline.at_most(patience);
     // Its end decides nothing: the path is walked and judged in any case.
     let _ = poll_until(&what, deadline, EVERY, session.waiting(&what), look).await;
+    match last.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(view) => view,
+        None => View::read(sidecar, target, session.deadline).await,
+    }
+}
+
+/// What a sidecar still lacks of the link, if more of it can be hoped for.
+fn lacks(view: &View<'_>, pod: &PodFacts, parameters: &PathParameters<'_>) -> Option<String> {
+    let (envoy, _) = view.envoy.got()?;
+    let target = parameters.target;
+    match (&envoy.listener_cluster, &envoy.hosts) {
+        (None, _) => Some(format!("no listener {}:{}", target.vip, target.port)),
+        (_, None) => Some("no cluster for the name".to_owned()),
+        (_, Some(hosts)) if hosts.is_empty() => Some("no endpoints".to_owned()),
+        (_, Some(hosts)) if !same(hosts, parameters.endpoints) => {
+            let shown: Vec<String> = hosts.iter().map(|host| host.endpoint.to_string()).collect();
+            Some(format!("endpoints {} of before", shown.join(", ")))
+        }
+        _ => {
+            let unnamed = view.name_table.got()?.as_ref().is_some_and(Vec::is_empty);
+            (pod.dns_capture == Some(true) && unnamed).then(|| "no such name in its name table".to_owned())
+        }
+    }
 }
 
 /// Whether a sidecar has exactly the endpoints the link has; a link whose endpoints are not known has any.

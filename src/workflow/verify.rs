@@ -6,7 +6,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     gather::{self, Extent},
-    prove,
+    prove::{self, Way},
     session::Session,
     sides::Sides,
     wanted,
@@ -17,33 +17,56 @@ use crate::{
         code::Code,
         desired,
         event::Event,
-        facts::Facts,
+        facts::{Facts, PathFacts},
         judge,
         selection::Selection,
         spec::LinkSpec,
     },
+    k8s::{apply, pods},
     wait::Deadline,
 };
 
+/// What reading the link's own objects may take.
+const READING: Duration = Duration::from_secs(10);
 /// Between two looks while a link is waited for.
 const EVERY: Duration = Duration::from_secs(2);
 
 /// Looks at both sides, walks the path from every member where what is asked for needs it, and judges.
 pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
     let sides = Sides::connect(session).await;
-    let mut facts = gather::facts(session, &sides, Extent::Whole).await;
+    let walks = selection.walks();
+    let (mut facts, ahead) = tokio::join!(gather::facts(session, &sides, Extent::Whole), async {
+        if walks { ahead(session, &sides).await } else { None }
+    });
     if let Ok((vip, _)) = desired::desired_vip(&session.spec, &facts) {
         let paths = async {
-            if selection.walks() {
-                prove::paths(session, &sides, &facts, vip, prove::UNCHANGED).await
-            } else {
-                Vec::new()
+            if !walks {
+                return Vec::new();
+            }
+            let wanted = Way::wanted(&session.spec, &facts, vip);
+            match ahead {
+                Some((way, paths)) if way.is(&wanted) => paths,
+                _ => prove::paths(session, &sides, &wanted, prove::UNCHANGED).await,
             }
         };
         let objects = wanted::compared(session, &sides, &facts);
         (facts.paths, facts.objects) = tokio::join!(paths, objects);
     }
     (report(&session.spec, &facts, selection), facts)
+}
+
+/// Walks the path that the link's own ServiceEntry describes, beside everything else that is looked at: on a link in order it is
+/// the one that is wanted. `None` where there is no such entry to be read, not in `v1` either, which older meshes do not serve.
+async fn ahead(session: &Session, sides: &Sides) -> Option<(Way, Vec<PathFacts>)> {
+    let (spec, cluster, deadline) = (&session.spec, sides.client().ok()?, session.deadline.at_most(READING));
+    let (pods, objects) = tokio::try_join!(
+        pods::pods(cluster, &spec.client.selector, deadline),
+        apply::inventory(cluster, &spec.name, "v1", deadline),
+    )
+    .ok()?;
+    let way = Way::described(spec, objects.iter().find(|object| object["kind"] == "ServiceEntry")?, pods)?;
+    let paths = prove::paths(session, sides, &way, prove::UNCHANGED).await;
+    Some((way, paths))
 }
 
 /// Looks again and again until a report is good or the time is over, and tells what stands in the way meanwhile.
