@@ -7,6 +7,8 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
+use tokio::time::Instant;
+
 use super::error::{K8sError, Target};
 use crate::{domain::spec::ClusterRef, wait::Deadline};
 
@@ -61,8 +63,11 @@ impl Cluster {
         deadline: Deadline,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, K8sError> {
+        let begun = Instant::now();
         // Boxed, since many of them are under way in one future of the caller.
-        match deadline.bound(Box::pin(request)).await {
+        let ended = deadline.bound(Box::pin(request)).await;
+        tracing::debug!(cluster = self.target.name(), took_ms = begun.elapsed().as_millis(), "{what}");
+        match ended {
             Ok(answer) => answer.map_err(|error| K8sError::of(&self.target, what, error)),
             Err(elapsed) => Err(K8sError::TimedOut { target: self.target(), what: what.to_owned(), elapsed }),
         }

@@ -2,7 +2,10 @@
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{Api, api::AttachParams};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
+    time::Instant,
+};
 
 use super::{Cluster, K8sError};
 use crate::wait::Deadline;
@@ -92,11 +95,11 @@ pub async fn exec(
         };
         (outputs, status)
     };
-    let ((stdout, stderr), status) = Box::pin(deadline.bound(run)).await.map_err(|elapsed| K8sError::TimedOut {
-        target: cluster.target(),
-        what: what.clone(),
-        elapsed,
-    })?;
+    let begun = Instant::now();
+    let ended = Box::pin(deadline.bound(run)).await;
+    tracing::debug!(cluster = cluster.target().name(), took_ms = begun.elapsed().as_millis(), "{what}, to its end");
+    let ((stdout, stderr), status) =
+        ended.map_err(|elapsed| K8sError::TimedOut { target: cluster.target(), what: what.clone(), elapsed })?;
     let status = status.ok_or_else(|| broken("the stream broke before the command ended".into()))?;
     let code = exit_code(&status).map_err(broken)?;
     Ok(Ended { stdout, stderr, code })

@@ -11,6 +11,7 @@ use kube::api::Portforwarder;
 use tokio::{
     sync::{Mutex, oneshot},
     task::JoinSet,
+    time::Instant,
 };
 
 use super::{
@@ -113,11 +114,11 @@ impl PodHttp {
                 }
             }
         };
-        let answer = deadline.bound(Box::pin(exchange)).await.map_err(|elapsed| K8sError::TimedOut {
-            target: self.cluster.target(),
-            what: what.clone(),
-            elapsed,
-        })?;
+        let begun = Instant::now();
+        let ended = deadline.bound(Box::pin(exchange)).await;
+        let cluster = self.cluster.target();
+        tracing::debug!(cluster = cluster.name(), took_ms = begun.elapsed().as_millis(), "{what}: GET {path}");
+        let answer = ended.map_err(|elapsed| K8sError::TimedOut { target: cluster, what: what.clone(), elapsed })?;
         answer.map_err(failed)
     }
 }
