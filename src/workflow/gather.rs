@@ -16,7 +16,7 @@ use crate::{
         code::Code,
         facts::{
             BackendFacts, ClientFacts, ClientSurroundings, ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts,
-            ServerFacts, ServiceFacts, Sidecar, SourceFacts, SourceSurroundings,
+            PxcFacts, ServerFacts, ServiceFacts, Sidecar, SourceFacts, SourceSurroundings,
         },
         problem::{Fetched, Problem},
         spec::{SecretRef, SourceLocation, SourceTarget},
@@ -50,12 +50,21 @@ struct Reached {
 /// Looks at both sides. Never fails: an unreachable part is a fact, too.
 pub(crate) async fn facts(session: &Session, sides: &Sides, extent: Extent) -> Facts {
     let at = Timestamp::now();
-    let (source, client) = tokio::join!(reach_source(session, sides, extent), reach_client(session, sides, extent));
-    let (mut source, source_members) = source;
-    let (mut client, client_members) = client;
-    // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look errant.
-    client.members = look(session, client_members).await;
-    source.members = look(session, source_members).await;
+    let ((entrance, source_members, client_members), source, client) = tokio::join!(
+        async {
+            let ((entrance, source), client) =
+                tokio::join!(reach_source(session, sides, extent), reach_client(session, sides, extent));
+            // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look
+            // errant.
+            let client = look(session, client).await;
+            (entrance, look(session, source).await, client)
+        },
+        around_source(session, sides, extent),
+        around_client(session, sides, extent),
+    );
+    let services = entrance.services.map(|services| services_with_pods(services, session, &source_members).into());
+    let source = SourceFacts { pxc: entrance.pxc, services, members: source_members, ..source };
+    let client = ClientFacts { members: client_members, ..client };
     Facts { at, source, client, paths: Vec::new(), objects: None }
 }
 
@@ -70,45 +79,56 @@ pub(crate) async fn again(session: &Session, sides: &Sides, known: &Facts) -> Fa
 
 type Members = Result<Vec<Reached>, Problem>;
 
-async fn reach_source(session: &Session, sides: &Sides, extent: Extent) -> (SourceFacts, Members) {
+/// The ways into the source; nothing where the configuration gives endpoints only.
+#[derive(Default)]
+struct Ways {
+    pxc: Option<Fetched<PxcFacts>>,
+    services: Option<Result<Vec<ServiceFacts>, Problem>>,
+}
+
+/// The ways into the source, and its members.
+async fn reach_source(session: &Session, sides: &Sides, extent: Extent) -> (Ways, Members) {
     let SourceLocation::Kubernetes { cluster: at, target, .. } = &session.spec.source else {
-        let none = SourceFacts {
-            cluster: None,
-            pxc: None,
-            services: None,
-            nodes: None,
-            members: Fetched::Got(Vec::new()),
-            policies: None,
-            surroundings: None,
-        };
-        return (none, Ok(Vec::new()));
+        return (Ways::default(), Ok(Vec::new()));
     };
     let cluster = match sides.cluster(Side::Source) {
         Ok(cluster) => cluster,
-        Err(problem) => {
-            let none = SourceFacts {
-                cluster: Some(Fetched::Failed(problem.clone())),
-                pxc: None,
-                services: Some(Fetched::Failed(problem.clone())),
-                nodes: Some(Fetched::Failed(problem.clone())),
-                members: Fetched::Failed(problem.clone()),
-                policies: Some(Fetched::Failed(problem.clone())),
-                surroundings: Some(SourceSurroundings::unread(&problem)),
-            };
-            return (none, Err(problem));
-        }
+        Err(problem) => return (Ways { pxc: None, services: Some(Err(problem.clone())) }, Err(problem)),
+    };
+    let entrance = entrance::entrance(session, cluster, at, target).await;
+    let members = match &entrance.members {
+        Ok(selector) => members(session, sides, cluster, Side::Source, selector, extent).await,
+        Err(problem) => Err(problem.clone()),
+    };
+    (Ways { pxc: entrance.pxc, services: Some(entrance.services) }, members)
+}
+
+async fn reach_client(session: &Session, sides: &Sides, extent: Extent) -> Members {
+    let (cluster, side) = (sides.client()?, session.spec.client_side());
+    members(session, sides, cluster, side, &session.spec.client.selector, extent).await
+}
+
+/// Everything of the source but the ways into it and its members.
+async fn around_source(session: &Session, sides: &Sides, extent: Extent) -> SourceFacts {
+    let none = |problem: Option<&Problem>| SourceFacts {
+        cluster: problem.map(|problem| Fetched::Failed(problem.clone())),
+        pxc: None,
+        services: None,
+        nodes: problem.map(|problem| Fetched::Failed(problem.clone())),
+        members: Fetched::Got(Vec::new()),
+        policies: problem.map(|problem| Fetched::Failed(problem.clone())),
+        surroundings: problem.map(SourceSurroundings::unread),
+    };
+    if matches!(session.spec.source, SourceLocation::Endpoints(_)) {
+        return none(None);
+    }
+    let cluster = match sides.cluster(Side::Source) {
+        Ok(cluster) => cluster,
+        Err(problem) => return none(Some(&problem)),
     };
     let deadline = session.deadline.at_most(SERVER);
     let objects = named_in(session, Side::Source);
-    let ((entrance, members), facts, nodes, policies, surroundings) = tokio::join!(
-        async {
-            let entrance = entrance::entrance(session, cluster, at, target).await;
-            let members = match &entrance.members {
-                Ok(selector) => members(session, sides, cluster, Side::Source, selector, extent).await,
-                Err(problem) => Err(problem.clone()),
-            };
-            (entrance, members)
-        },
+    let (facts, nodes, policies, surroundings) = tokio::join!(
         observe::cluster_facts(cluster, Side::Source, &objects, deadline),
         observe::nodes(cluster, deadline),
         observe::policies(cluster, deadline),
@@ -119,38 +139,33 @@ async fn reach_source(session: &Session, sides: &Sides, extent: Extent) -> (Sour
             }
         },
     );
-    let facts = SourceFacts {
+    SourceFacts {
         cluster: Some(facts.into()),
-        pxc: entrance.pxc,
-        services: Some(services_with_pods(entrance.services, target, &members).into()),
         nodes: Some(nodes.into()),
-        members: Fetched::Got(Vec::new()),
         policies: Some(policies.into()),
         surroundings: Some(surroundings),
-    };
-    (facts, members)
+        ..none(None)
+    }
 }
 
-async fn reach_client(session: &Session, sides: &Sides, extent: Extent) -> (ClientFacts, Members) {
-    let side = session.spec.client_side();
+/// Everything of the client's side but its members.
+async fn around_client(session: &Session, sides: &Sides, extent: Extent) -> ClientFacts {
     let cluster = match sides.client() {
         Ok(cluster) => cluster,
         Err(problem) => {
-            let none = ClientFacts {
+            return ClientFacts {
                 cluster: Fetched::Failed(problem.clone()),
                 members: Fetched::Failed(problem.clone()),
                 mesh: Fetched::Failed(problem.clone()),
                 surroundings: ClientSurroundings::unread(&problem),
-                lease: Fetched::Failed(problem.clone()),
+                lease: Fetched::Failed(problem),
             };
-            return (none, Err(problem));
         }
     };
     let deadline = session.deadline.at_most(SERVER);
-    let objects = named_in(session, side);
-    let (members, facts, lease) = tokio::join!(
-        members(session, sides, cluster, side, &session.spec.client.selector, extent),
-        observe::cluster_facts(cluster, side, &objects, deadline),
+    let objects = named_in(session, session.spec.client_side());
+    let (facts, lease) = tokio::join!(
+        observe::cluster_facts(cluster, session.spec.client_side(), &objects, deadline),
         lease::facts(cluster, &session.spec.name, deadline),
     );
     let facts: Fetched<ClusterFacts> = facts.into();
@@ -161,9 +176,7 @@ async fn reach_client(session: &Session, sides: &Sides, extent: Extent) -> (Clie
             Extent::Link => ClientSurroundings::unread(&not_looked_at()),
         }
     });
-    let facts =
-        ClientFacts { cluster: facts, members: Fetched::Got(Vec::new()), mesh, surroundings, lease: lease.into() };
-    (facts, members)
+    ClientFacts { cluster: facts, members: Fetched::Got(Vec::new()), mesh, surroundings, lease: lease.into() }
 }
 
 fn not_looked_at() -> Problem {
@@ -268,14 +281,18 @@ fn named_in(session: &Session, side: Side) -> Vec<Named> {
 /// A Service that was named selects the members, whose pods are known already.
 fn services_with_pods(
     services: Result<Vec<ServiceFacts>, Problem>,
-    target: &SourceTarget,
-    members: &Members,
+    session: &Session,
+    members: &Fetched<Vec<MemberFacts>>,
 ) -> Result<Vec<ServiceFacts>, Problem> {
     let mut services = services?;
-    if matches!(target, SourceTarget::Service(_)) {
-        let backends = |members: &Vec<Reached>| members.iter().map(|member| BackendFacts::from(&member.pod)).collect();
+    if let SourceLocation::Kubernetes { target: SourceTarget::Service(_), .. } = &session.spec.source {
         for service in &mut services {
-            service.backends = members.as_ref().map(backends).map_err(Clone::clone).into();
+            service.backends = match members {
+                Fetched::Got(members) => {
+                    Fetched::Got(members.iter().map(|member| BackendFacts::from(&member.pod)).collect())
+                }
+                Fetched::Failed(problem) => Fetched::Failed(problem.clone()),
+            };
         }
     }
     Ok(services)

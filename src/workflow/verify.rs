@@ -35,22 +35,21 @@ const EVERY: Duration = Duration::from_secs(2);
 pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
     let sides = Sides::connect(session).await;
     let walks = selection.walks();
-    let (mut facts, ahead) = tokio::join!(gather::facts(session, &sides, Extent::Whole), async {
-        if walks { ahead(session, &sides).await } else { None }
-    });
-    if let Ok((vip, _)) = desired::desired_vip(&session.spec, &facts) {
-        let paths = async {
-            if !walks {
-                return Vec::new();
-            }
-            let wanted = Way::wanted(&session.spec, &facts, vip);
-            match ahead {
-                Some((way, paths)) if way.is(&wanted) => paths,
-                _ => prove::paths(session, &sides, &wanted, prove::UNCHANGED).await,
-            }
+    let ((mut facts, objects), ahead) = tokio::join!(
+        async {
+            let facts = gather::facts(session, &sides, Extent::Whole).await;
+            let objects = wanted::compared(session, &sides, &facts).await;
+            (facts, objects)
+        },
+        async { if walks { ahead(session, &sides).await } else { None } },
+    );
+    facts.objects = objects;
+    if walks && let Ok((vip, _)) = desired::desired_vip(&session.spec, &facts) {
+        let wanted = Way::wanted(&session.spec, &facts, vip);
+        facts.paths = match ahead {
+            Some((way, paths)) if way.is(&wanted) => paths,
+            _ => prove::paths(session, &sides, &wanted, prove::UNCHANGED).await,
         };
-        let objects = wanted::compared(session, &sides, &facts);
-        (facts.paths, facts.objects) = tokio::join!(paths, objects);
     }
     (report(&session.spec, &facts, selection), facts)
 }
