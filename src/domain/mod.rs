@@ -21,6 +21,7 @@ pub mod policy_record;
 pub mod problem;
 pub mod pxc;
 pub mod quote;
+pub(crate) mod range;
 #[cfg(test)]
 pub(crate) mod sample;
 pub mod selection;

@@ -40,11 +40,6 @@ fn next_free(from: u64, taken: &[Ipv4Net]) -> Option<u64> {
     Some(taken.iter().fold(from, pass)).filter(|number| *number < CANDIDATES)
 }
 
-/// An address, or a range in CIDR form, as whoever holds it writes it; `None` for anything that holds no IPv4 address.
-pub(crate) fn range(text: &str) -> Option<Ipv4Net> {
-    text.parse().ok().or_else(|| text.parse::<Ipv4Addr>().ok().map(Ipv4Net::from))
-}
-
 /// Whether a configured address may serve: in 240.0.0.0/4, outside Istio's own 240.240.0.0/16, no edge of a /24.
 ///
 /// # Errors
@@ -203,13 +198,13 @@ mod tests {
 
         #[test]
         fn the_derived_address_is_taken_when_it_is_free(host in "[a-z]{1,12}\\.global") {
-            prop_assert_eq!(choose(&host, &[range("10.0.0.0/8").unwrap()]), Some(derive(&host)));
+            prop_assert_eq!(choose(&host, &["10.0.0.0/8".parse().unwrap()]), Some(derive(&host)));
         }
     }
 
     #[test]
     fn a_range_of_any_size_is_left_and_nothing_free_is_said() {
-        let of = |texts: &[&str]| texts.iter().map(|text| range(text).unwrap()).collect::<Vec<_>>();
+        let of = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Ipv4Net>>();
         let host = "pxc-source.production.global";
         for taken in [&["240.0.0.0/5"][..], &["248.0.0.0/5"], &["240.0.0.0/5", "248.0.0.0/6"], &["0.0.0.0/1"]] {
             let chosen = choose(host, &of(taken)).unwrap();
@@ -218,23 +213,5 @@ mod tests {
         }
         assert_eq!(choose(host, &of(&["240.0.0.0/5", "248.0.0.0/5"])), None);
         assert_eq!(choose(host, &of(&["0.0.0.0/0"])), None);
-    }
-
-    #[test]
-    fn ranges_hold_their_addresses_and_no_others() {
-        for (text, address, inside) in [
-            ("240.0.0.7", "240.0.0.7", true),
-            ("240.0.0.7", "240.0.0.8", false),
-            ("240.0.0.0/24", "240.0.0.255", true),
-            ("240.0.0.0/24", "240.0.1.0", false),
-            ("0.0.0.0/0", "240.0.0.7", true),
-            ("240.0.0.9/31", "240.0.0.8", true),
-            ("240.0.0.0/33", "240.0.0.0", false),
-            ("fd00::/8", "240.0.0.0", false),
-            ("*", "240.0.0.0", false),
-        ] {
-            let holds = range(text).is_some_and(|range| range.contains(&address.parse::<Ipv4Addr>().unwrap()));
-            assert_eq!(holds, inside, "{text} {address}");
-        }
     }
 }

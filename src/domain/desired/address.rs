@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr};
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::super::{
     code::Code,
     facts::{Facts, MeshFacts, NamedEntry, UsedRange},
     problem::{Fetched, Problem},
+    range,
     spec::LinkSpec,
     vip,
 };
@@ -60,7 +61,11 @@ fn in_others_hands(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Vec<Ipv4
         32 => Ipv4Net::new_assert(used.range.addr(), 16).trunc(),
         _ => used.range,
     });
-    others.filter_map(|text| vip::range(text)).chain(cluster).collect()
+    let others = others.filter_map(|text| match range::range(text) {
+        Some(IpNet::V4(range)) => Some(range),
+        Some(IpNet::V6(_)) | None => None,
+    });
+    others.chain(cluster).collect()
 }
 
 /// What the replica's cluster uses itself.
@@ -77,11 +82,6 @@ pub(crate) fn is_own(spec: &LinkSpec, entry: &NamedEntry) -> bool {
 pub fn records(spec: &LinkSpec, facts: &Facts) -> BTreeMap<String, String> {
     let entries = facts.client.mesh.got().into_iter().flat_map(|mesh| &mesh.entries);
     entries.filter(|entry| is_own(spec, entry)).flat_map(|entry| entry.records.clone()).collect()
-}
-
-/// Whether an address, or a range in CIDR form, holds an IPv4 address.
-pub(crate) fn contains(range: &str, address: Ipv4Addr) -> bool {
-    vip::range(range).is_some_and(|range| range.contains(&address))
 }
 
 #[cfg(test)]
@@ -129,7 +129,7 @@ mod tests {
             let mut facts = unlinked();
             got(&mut facts.client.mesh).entries.push(other_entry("shop", "x.global", &taken));
             let (chosen, _) = desired_vip(&spec(), &facts).unwrap();
-            assert!(!contains(&taken, chosen), "{chosen} is in {taken}");
+            assert!(!range::contains(&taken, chosen), "{chosen} is in {taken}");
             assert_eq!(vip::check(chosen), Ok(()));
         }
     }
@@ -146,7 +146,7 @@ mod tests {
             let mut facts = unlinked();
             got(&mut facts.client.cluster).in_use.ranges.push(used(&range, "pod x"));
             let (chosen, _) = desired_vip(&spec(), &facts).unwrap();
-            assert!(!contains(&free_of, chosen), "{chosen} is in {free_of}");
+            assert!(!range::contains(&free_of, chosen), "{chosen} is in {free_of}");
             assert_eq!(vip::check(chosen), Ok(()));
         }
         let mut facts = unlinked();

@@ -6,7 +6,7 @@ mod member;
 mod way_in;
 
 pub use address::{VipOrigin, desired_vip, records};
-pub(crate) use address::{cluster_ranges, contains, is_own};
+pub(crate) use address::{cluster_ranges, is_own};
 pub(crate) use endpoints::service_groups;
 pub use endpoints::{Entrance, Entrances, desired_endpoints, desired_entrances, written_entrances};
 pub(crate) use member::carriers;

@@ -7,8 +7,7 @@ use std::net::IpAddr;
 
 use serde_json::Value;
 
-use super::selector::within;
-use crate::domain::facts::ObjectFacts;
+use crate::domain::{facts::ObjectFacts, range};
 
 /// What is known of a connection when it is judged.
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +161,7 @@ fn address(range: &str, caller: Caller<'_>) -> Match {
     if ["0.0.0.0/0", "::/0"].contains(&range) {
         return Match::Yes;
     }
-    let inside = caller.addresses.iter().filter(|address| within(range, **address)).count();
+    let inside = caller.addresses.iter().filter(|address| range::contains(range, **address)).count();
     // Not one of the addresses known here: it may still be one that a node is seen by.
     if inside > 0 && inside == caller.addresses.len() { Match::Yes } else { Match::Perhaps }
 }

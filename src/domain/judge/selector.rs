@@ -1,6 +1,6 @@
-//! Label selectors and address ranges, as Kubernetes and Istio write them.
+//! Label selectors, as Kubernetes and Istio write them.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -43,23 +43,6 @@ pub(super) fn label_for(selector: &Value) -> Option<(String, String)> {
         "Exists" => Some((key, "true".to_owned())),
         _ => None,
     }
-}
-
-/// Whether an address, or a range in CIDR form, holds an address of either family.
-pub(super) fn within(range: &str, address: IpAddr) -> bool {
-    let (network, length) = range.split_once('/').map_or((range, None), |(network, length)| (network, Some(length)));
-    let Ok(network) = network.parse::<IpAddr>() else { return false };
-    let (own, other, bits) = match (network, address) {
-        (IpAddr::V4(network), IpAddr::V4(address)) => {
-            (u128::from(network.to_bits()) << 96, u128::from(address.to_bits()) << 96, 32)
-        }
-        (IpAddr::V6(network), IpAddr::V6(address)) => (network.to_bits(), address.to_bits(), 128),
-        _ => return false,
-    };
-    let Ok(length) = length.map_or(Ok(bits), str::parse::<u32>) else { return false };
-    // A shift by all bits is not defined, and a prefix of no bits holds every address.
-    let mask = u128::MAX.checked_shl(128 - length.min(128)).unwrap_or(0);
-    length <= bits && own & mask == other & mask
 }
 
 #[cfg(test)]
@@ -109,24 +92,6 @@ mod tests {
             if let Some((key, value)) = found {
                 assert!(selects(&selector, &BTreeMap::from([(key, value)])), "{selector}");
             }
-        }
-    }
-
-    #[test]
-    fn a_range_holds_addresses_of_its_own_family_only() {
-        for (range, address, inside) in [
-            ("198.18.0.0/24", "198.18.0.11", true),
-            ("198.18.0.0/24", "198.18.1.11", false),
-            ("198.18.0.11", "198.18.0.11", true),
-            ("0.0.0.0/0", "198.18.0.11", true),
-            ("::/0", "198.18.0.11", false),
-            ("fd00::/8", "fd12::1", true),
-            ("fd00::/8", "fe80::1", false),
-            ("198.18.0.0/33", "198.18.0.0", false),
-            ("198.18.0.0/x", "198.18.0.0", false),
-            ("nonsense", "198.18.0.0", false),
-        ] {
-            assert_eq!(within(range, address.parse().unwrap()), inside, "{range} {address}");
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::domain::{
     facts::{Facts, MeshFacts, NamedEntry},
     hint::Hint,
     problem::Problem,
+    range,
     spec::LinkSpec,
 };
 
@@ -32,7 +33,7 @@ pub(super) fn address(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check
         VipOrigin::Kept => "kept from the link's ServiceEntry",
         VipOrigin::Derived => "derived from the mesh name",
     };
-    let holds = |entry: &&NamedEntry| entry.addresses.iter().any(|range| desired::contains(range, vip));
+    let holds = |entry: &&NamedEntry| entry.addresses.iter().any(|range| range::contains(range, vip));
     if let Some(entry) = others(spec, mesh).find(holds) {
         let place = format!("{}/{}", entry.namespace, entry.name);
         let commands = Kubectl::of(spec, facts, spec.client_side())

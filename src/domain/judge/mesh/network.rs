@@ -11,7 +11,7 @@ use super::super::{
     ask, ids,
     kubectl::{Kubectl, with},
     member, members,
-    selector::{selects, within},
+    selector::selects,
     source_is_endpoints,
 };
 use super::policies;
@@ -22,6 +22,7 @@ use crate::domain::{
     facts::{Facts, MemberFacts, ObjectFacts},
     hint::Hint,
     problem::{Fetched, Problem},
+    range,
     spec::{Endpoint, LinkSpec},
 };
 
@@ -192,7 +193,7 @@ fn peers(rule: &Value, direction: Direction) -> Option<Vec<&Value>> {
 }
 
 fn holds(block: &Value, address: IpAddr) -> bool {
-    let inside = |range: &Value| range.as_str().is_some_and(|range| within(range, address));
+    let inside = |range: &Value| range.as_str().is_some_and(|range| range::contains(range, address));
     let excepted = block.get("except").and_then(Value::as_array).into_iter().flatten().any(inside);
     block.get("cidr").is_some_and(inside) && !excepted
 }

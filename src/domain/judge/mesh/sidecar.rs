@@ -15,6 +15,7 @@ use crate::domain::{
     facts::{Facts, MemberFacts, Sidecar},
     hint::Hint,
     problem::{Fetched, Problem},
+    range,
     spec::LinkSpec,
 };
 
@@ -71,7 +72,7 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
     let vip = desired::desired_vip(spec, facts).ok().map(|(vip, _)| vip);
     let items = |key: &str| one.pod.annotations.get(key).map(|list| list.split(',').map(str::trim).collect::<Vec<_>>());
     let holds = |ranges: &[&str]| {
-        vip.is_some_and(|vip| ranges.iter().any(|range| *range == "*" || desired::contains(range, vip)))
+        vip.is_some_and(|vip| ranges.iter().any(|range| *range == "*" || range::contains(range, vip)))
     };
     let ours: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
     let is_ours = |item: &&str| ours.iter().any(|port| port == item);
@@ -79,7 +80,7 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
         let kept: Vec<_> = items(EXCLUDE_PORTS).unwrap_or_default().into_iter().filter(|item| !is_ours(item)).collect();
         Some((EXCLUDE_PORTS, kept.join(",")))
     } else if items(EXCLUDE_RANGES).is_some_and(|ranges| holds(&ranges)) {
-        let outside = |range: &&str| vip.is_none_or(|vip| *range != "*" && !desired::contains(range, vip));
+        let outside = |range: &&str| vip.is_none_or(|vip| *range != "*" && !range::contains(range, vip));
         let kept: Vec<_> = items(EXCLUDE_RANGES).unwrap_or_default().into_iter().filter(outside).collect();
         Some((EXCLUDE_RANGES, kept.join(",")))
     } else if let Some(ranges) = items(INCLUDE_RANGES).filter(|ranges| vip.is_some() && !holds(ranges)) {

@@ -8,10 +8,10 @@ use super::{broken, check_of, commands, shown, unread, verdict};
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
-    desired,
     facts::{IngressFacts, PxcFacts},
     judge::ids,
     problem::Fetched,
+    range,
     sample::{self, facts, got, service_port, source_service, spec, unlinked},
     spec::{LinkSpec, SourceLocation, SourceTarget, WayIn},
 };
@@ -76,9 +76,9 @@ proptest! {
         for (bits, length, near) in others {
             // Ranges from all over seldom hold one address; half of them are taken round it.
             let bits = if near { sample::VIP.parse::<Ipv4Addr>().unwrap().to_bits() ^ (bits & 0xff) } else { bits };
-            let range = format!("{}/{length}", Ipv4Addr::from(bits));
-            holds |= desired::contains(&range, sample::VIP.parse().unwrap());
-            got(&mut facts.client.mesh).entries.push(sample::other_entry("shop", "x.global", &range));
+            let held = format!("{}/{length}", Ipv4Addr::from(bits));
+            holds |= range::contains(&held, sample::VIP.parse::<Ipv4Addr>().unwrap());
+            got(&mut facts.client.mesh).entries.push(sample::other_entry("shop", "x.global", &held));
         }
         let (outcome, code) = verdict(&check_of(&spec(), &facts, ids::VIP_FREE, &Subject::Link));
         prop_assert_eq!((outcome == "failed", code.is_some()), (holds, holds));
