@@ -38,13 +38,12 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
         offers: offers(&args),
     };
     let asks = !args.yes && !args.dry_run;
-    let mut planned = loop {
+    let planned = loop {
         match setting_up::plan(session.clone(), options).await {
             Ok(planned) => break planned,
             Err(failure) if asks && offer::mends(&failure, options.offers) => {
-                let left = session.deadline.left();
-                options.offers = offer::ask(context, &output, spec, &failure, options.offers).await?;
-                session.deadline = Deadline::after(left);
+                let asked = offer::ask(context, &output, spec, &failure, options.offers);
+                options.offers = unhurried(&mut session.deadline, asked).await?;
             }
             Err(failure) => return Err(failure),
         }
@@ -65,17 +64,15 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
     } else {
         show_before(context, planned.plan(), args.yes);
         if !args.yes {
-            let left = planned.deadline().left();
             let changes = planned.plan().changes();
             let plural = if changes == 1 { "" } else { "s" };
             let question =
                 format!("Make {changes} change{plural} on the {}'s side of link {}?", spec.client_side(), spec.name);
-            let answer = confirm::confirm(&context.printer, &question, context.shutdown.requested()).await?;
-            agreed(answer)?;
-            planned = planned.until(Deadline::after(left));
+            let answer = confirm::confirm(&context.printer, &question, context.shutdown.requested());
+            agreed(unhurried(&mut session.deadline, answer).await?)?;
         }
     }
-    let finished = planned.execute().await?;
+    let finished = planned.execute(session.deadline).await?;
     let theme = context.printer.out_theme();
     output.result(
         || {
@@ -94,6 +91,14 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
         &json::ReportDto::from(&finished.report),
     )?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Waits for a person's answer and moves the deadline by the time that took: it is not the command's.
+async fn unhurried<T>(deadline: &mut Deadline, answer: impl Future<Output = T>) -> T {
+    let left = deadline.left();
+    let answer = answer.await;
+    *deadline = Deadline::after(left);
+    answer
 }
 
 /// What the end of a link means.
@@ -147,8 +152,8 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     let spec = config.link(args.link.source.as_deref())?;
     let output = Output { printer: context.printer.clone(), format: args.format.output };
     let events = context.events();
-    let session = context.session(spec, context.deadline(CHANGING), &events);
-    let mut planned = tearing_down::plan(session).await?;
+    let mut deadline = context.deadline(CHANGING);
+    let planned = tearing_down::plan(context.session(spec, deadline, &events)).await?;
     for problem in planned.left() {
         let undone = problem.hint.iter().flat_map(|hint| &hint.commands).map(|command| format!("; undo: {command}"));
         let seen = problem.message.clone() + &undone.collect::<String>();
@@ -161,14 +166,11 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     }
     show_before(context, planned.plan(), args.yes);
     if !args.yes {
-        let left = planned.deadline().left();
         let question = format!("Link {} ends: {}.", spec.name, ending(spec));
-        let answer =
-            confirm::confirm_name(&context.printer, &question, &spec.name, context.shutdown.requested()).await?;
-        agreed(answer)?;
-        planned = planned.until(Deadline::after(left));
+        let answer = confirm::confirm_name(&context.printer, &question, &spec.name, context.shutdown.requested());
+        agreed(unhurried(&mut deadline, answer).await?)?;
     }
-    let report = planned.execute().await?;
+    let report = planned.execute(deadline).await?;
     output.result(
         || {
             let gone: Vec<&str> = report.changes.iter().map(|change| change.target.as_str()).collect();

@@ -116,23 +116,13 @@ impl Planned {
         &self.made.warnings
     }
 
-    /// The same with another end of its time: what a person takes to agree is not the command's.
-    #[must_use]
-    pub fn until(mut self, deadline: Deadline) -> Self {
-        self.session.deadline = deadline;
-        self
-    }
-
-    /// When its time ends.
-    pub fn deadline(&self) -> Deadline {
-        self.session.deadline
-    }
-
-    /// Does it. Under the lock facts and plan are made again; where the new plan is not the agreed one, nothing is written.
+    /// Does it until `deadline`, which may be a later one than the plan's: what a person takes to agree is not the command's.
+    /// Under the lock facts and plan are made again; where the new plan is not the agreed one, nothing is written.
     ///
     /// # Errors
     /// What went wrong first, with what stands and what was taken back.
-    pub async fn execute(self) -> Result<Finished, Failure> {
+    pub async fn execute(mut self, deadline: Deadline) -> Result<Finished, Failure> {
+        self.session.deadline = deadline;
         if self.made.plan.is_empty() {
             let Self { session, sides, options, made } = self;
             let mut done = Done::default();

@@ -124,25 +124,14 @@ impl Planned {
         &self.left
     }
 
-    /// The same with another end of its time: what a person takes to agree is not the command's.
-    #[must_use]
-    pub fn until(mut self, deadline: Deadline) -> Self {
-        self.session.deadline = deadline;
-        self
-    }
-
-    /// When its time ends.
-    pub fn deadline(&self) -> Deadline {
-        self.session.deadline
-    }
-
-    /// Takes it away: channels first, so that no receiver loses its path while it works. Under the lock the link is looked at
-    /// again; where there is something else to take away than was agreed to, nothing is.
+    /// Takes it away until `deadline`, as setup does it: channels first, so that no receiver loses its path while it works. Under
+    /// the lock the link is looked at again; where there is something else to take away than was agreed to, nothing is.
     ///
     /// # Errors
     /// What went wrong first, with what was done until then as standing changes.
-    pub async fn execute(self) -> Result<Report, Failure> {
+    pub async fn execute(self, deadline: Deadline) -> Result<Report, Failure> {
         let Self { session, sides, plan: agreed, .. } = self;
+        let session = Session { deadline, ..session };
         let cluster = sides.client()?.clone();
         let lock = lease::acquire(&cluster, &session.spec.name, session.deadline).await.map_err(Problem::from)?;
         let mut gone: Vec<Change> = Vec::new();
