@@ -1,6 +1,6 @@
 //! Carrying a setup's plan out, stage by stage: mesh objects, proof of the path, channel, staged start, proof of that.
 
-use std::net::Ipv4Addr;
+use std::{net::Ipv4Addr, time::Duration};
 
 use super::{
     gather, offers, prove,
@@ -25,6 +25,7 @@ use crate::{
     },
     error::Failure,
     k8s::{apply, lease::Held},
+    wait::Deadline,
 };
 
 /// What every stage needs.
@@ -123,13 +124,20 @@ impl Run<'_> {
         let patience = if done.is_empty() { prove::UNCHANGED } else { prove::AFTER_A_CHANGE };
         let members: Vec<String> =
             facts.client.members.got().into_iter().flatten().map(|member| member.pod.name.clone()).collect();
+        let settling = Deadline::after(if done.is_empty() { Duration::ZERO } else { prove::SETTLING });
         let proof = async {
-            let paths = prove::paths(self.session, self.sides, &prove::Way::wanted(spec, facts, vip), patience).await;
-            let walked = Facts { paths, ..facts.clone() };
-            let checks = judge::paths(spec, &walked, members.iter().map(String::as_str));
-            match judge::blocking(&checks).and_then(Check::problem) {
-                Some(problem) => Err(problem.clone()),
-                None => Ok(walked),
+            loop {
+                let way = prove::Way::wanted(spec, facts, vip);
+                let paths = prove::paths(self.session, self.sides, &way, patience).await;
+                let walked = Facts { paths, ..facts.clone() };
+                let checks = judge::paths(spec, &walked, members.iter().map(String::as_str));
+                match judge::blocking(&checks).and_then(Check::problem) {
+                    None => return Ok(walked),
+                    Some(problem) if prove::may_settle(problem.code) && !settling.left().is_zero() => {
+                        tokio::time::sleep(prove::EVERY).await;
+                    }
+                    Some(problem) => return Err(problem.clone()),
+                }
             }
         };
         let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();

@@ -32,12 +32,20 @@ use crate::{
 pub(super) const AFTER_A_CHANGE: Duration = Duration::from_secs(20);
 /// The same where nothing was changed: only a sidecar that has just started is waited for.
 pub(super) const UNCHANGED: Duration = Duration::from_secs(5);
+/// How long a path may say what [`may_settle`], from its first walk after a change on.
+pub(super) const SETTLING: Duration = Duration::from_secs(5);
 /// Between two looks at a sidecar.
-const EVERY: Duration = Duration::from_millis(300);
+pub(super) const EVERY: Duration = Duration::from_millis(300);
 /// What connecting to a sidecar may take.
 const READING: Duration = Duration::from_secs(10);
 /// One path with its probes.
 const PROBE: Duration = Duration::from_secs(30);
+
+/// Whether a path may end so while a sidecar takes a change in: it closes connections to a cluster that it makes anew, as another
+/// DestinationRule has it do (seen on the sandbox), and what the probe saw then is of no lasting state.
+pub(super) fn may_settle(code: Code) -> bool {
+    [Code::NotIntercepted, Code::PathBroken, Code::NoEndpoints].contains(&code)
+}
 
 /// From where to where the path is walked.
 #[derive(Debug, Clone)]
