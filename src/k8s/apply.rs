@@ -1,5 +1,7 @@
 //! Server-side apply of the link's objects: what it would do, doing it, and finding and deleting what was made.
 
+use std::time::Duration;
+
 use futures::future::try_join_all;
 use kube::{
     Api,
@@ -16,6 +18,11 @@ use crate::{
     domain::{facts::OwnObject, plan::Preview},
     wait::Deadline,
 };
+
+/// How long a webhook may refuse connections before that is what is wrong.
+const WEBHOOK: Duration = Duration::from_secs(4);
+/// Between two tries.
+const EVERY: Duration = Duration::from_millis(500);
 
 /// The field manager, and the value of label `app.kubernetes.io/managed-by`.
 pub const MANAGER: &str = "pxc-link";
@@ -160,7 +167,16 @@ async fn patch(
     let api = named.api(cluster);
     let what = format!("applying {}", named.title());
     let patch = Patch::Apply(object);
-    let answer = deadline.bound(Box::pin(api.patch(&named.name, parameters, &patch))).await;
+    let settling = deadline.at_most(WEBHOOK);
+    let answer = loop {
+        let answer = deadline.bound(Box::pin(api.patch(&named.name, parameters, &patch))).await;
+        match &answer {
+            Ok(Err(kube::Error::Api(status))) if is_on_its_way(status) && !settling.left().is_zero() => {
+                tokio::time::sleep(EVERY).await;
+            }
+            _ => break answer,
+        }
+    };
     match answer {
         Ok(Ok(applied)) => Ok(stripped(applied)),
         Ok(Err(kube::Error::Api(status))) if !conflicts(&status).is_empty() => Err(K8sError::Conflict {
@@ -172,6 +188,13 @@ async fn patch(
         Ok(Err(error)) => Err(K8sError::of(&cluster.target(), &what, error)),
         Err(elapsed) => Err(K8sError::TimedOut { target: cluster.target(), what, elapsed }),
     }
+}
+
+/// Whether the API server could not connect to a webhook: the Service of an istiod that was just started leads to its pod a moment
+/// after that is ready (seen on the sandbox). One that takes connections and does not answer is not waited for.
+fn is_on_its_way(status: &Status) -> bool {
+    status.message.contains("failed calling webhook")
+        && ["no route to host", "connection refused"].iter().any(|why| status.message.contains(why))
 }
 
 /// The conflicts of a 409, one line a field: `field .spec.addresses: conflict with "kubectl-edit" using …`.
