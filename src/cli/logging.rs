@@ -18,8 +18,9 @@ const CARRIERS: [&str; 8] =
 /// Starts logging for the rest of the process.
 pub(super) fn start(global: &Global, printer: &Printer) {
     let chosen = match global.verbose {
-        0 => "warn",
-        1 => "warn,pxc_link=debug",
+        // A request that fails is said by whoever made it, with what to do; kube logs each as an error, those too that are tried again.
+        0 => "warn,kube_client::client::builder=off",
+        1 => "warn,kube_client::client::builder=off,pxc_link=debug",
         2 => "info,pxc_link=debug,kube=debug",
         _ => "debug,pxc_link=trace,kube=debug",
     };
