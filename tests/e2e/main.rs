@@ -2,8 +2,8 @@
 //!
 //! `PXC_LINK_E2E=off` leaves them out and counts them as ignored. Every trial says itself which state of the world it needs
 //! and brings it about, so that any selection of them works. They share one world: they run one after the other, but for
-//! faults that have a client and a link of their own, which come last and side by side. After that comes a world without DNS
-//! capture, for what setup offers there.
+//! faults that have a client and a link of their own, which come last and side by side. Among those are the trials of what setup
+//! offers in a world without DNS capture, which they have to themselves.
 
 mod endpoints;
 mod faults;
@@ -27,8 +27,8 @@ use stage::{Checked, SHARED, Scene, Stage, WITHOUT_CAPTURE};
 /// A trial before it is known whether it runs.
 type Body = fn(&Stage) -> Checked;
 
-/// Pairs at a time: most of their time is waiting for pods and sidecars.
-const SIDE_BY_SIDE: usize = 4;
+/// Trials at a time that have a ground of their own: most of their time is waiting for pods and sidecars.
+const SIDE_BY_SIDE: usize = 5;
 
 fn main() -> ExitCode {
     sandbox::reexec::intercept();
@@ -41,9 +41,7 @@ fn main() -> ExitCode {
     };
     // Two lists, as what shares the whole world goes one after the other and what has its own ground does not.
     let mut failed = run(in_turn(), 1) | run(side_by_side(), SIDE_BY_SIDE);
-    // No trial shares the processors with a world that it does not need.
-    failed |= struck(&SHARED);
-    failed |= run(listed(&WITHOUT_CAPTURE, "offers", offers::TRIALS), 1) | struck(&WITHOUT_CAPTURE);
+    failed |= struck(&SHARED) | struck(&WITHOUT_CAPTURE);
     if failed { ExitCode::from(101) } else { ExitCode::SUCCESS }
 }
 
@@ -56,12 +54,9 @@ fn struck(scene: &Scene) -> bool {
     ended.is_err()
 }
 
-fn listed(scene: &'static Scene, group: &str, list: &'static [(&str, Body)]) -> Vec<Trial> {
-    list.iter().map(|(name, body)| trial(scene, format!("{group}::{name}"), body)).collect()
-}
-
-fn trial(scene: &'static Scene, name: String, body: impl FnOnce(&Stage) -> Checked + Send + 'static) -> Trial {
-    Trial::test(name.clone(), move || stage::run(scene, &name, body))
+/// A trial that has its world for itself.
+fn alone(scene: &'static Scene, name: String, body: impl FnOnce(&Stage) -> Checked + Send + 'static) -> Trial {
+    Trial::test(name.clone(), move || stage::run_alone(scene, &name, body))
 }
 
 /// What needs the world or the link `production` for itself.
@@ -70,9 +65,9 @@ fn in_turn() -> Vec<Trial> {
         let of_world = sandbox::faults::all().filter(|fault| matches!(fault.scope, Scope::World(_)));
         of_world.flat_map(|fault| {
             let name = format!("faults::{}", fault.name);
-            let itself = trial(&SHARED, name, move |stage| faults::world(stage, fault));
+            let itself = alone(&SHARED, name, move |stage| faults::world(stage, fault));
             let before = offers::GROUNDED.iter().filter(|(of, ..)| *of == fault.name);
-            let before = before.map(|(_, name, body)| trial(&SHARED, format!("offers::{name}"), body));
+            let before = before.map(|(_, name, body)| alone(&SHARED, format!("offers::{name}"), body));
             before.chain([itself]).collect::<Vec<_>>()
         })
     };
@@ -80,7 +75,7 @@ fn in_turn() -> Vec<Trial> {
         list.iter().map(move |(name, body)| {
             // What a trial on another ground left behind, where those after it on that ground were not selected.
             let body = |stage: &Stage| faults::stand_on(stage, None).and_then(|()| body(stage));
-            trial(&SHARED, format!("{group}::{name}"), body)
+            alone(&SHARED, format!("{group}::{name}"), body)
         })
     };
     let trials = listed("refusals", refusals::TRIALS)
@@ -96,10 +91,21 @@ fn in_turn() -> Vec<Trial> {
     trials.collect()
 }
 
-/// What has a link and a client of its own.
+/// What has a link and a client of its own; and, among them, what has another world, which they leave time to.
 fn side_by_side() -> Vec<Trial> {
     let pairs = sandbox::faults::all().filter(|fault| matches!(fault.scope, Scope::Pair));
-    pairs
-        .map(|fault| trial(&SHARED, format!("faults::{}", fault.name), move |stage| faults::pair(stage, fault)))
-        .collect()
+    let mut trials: Vec<Trial> = pairs
+        .map(|fault| {
+            let name = format!("faults::{}", fault.name);
+            Trial::test(name.clone(), move || stage::run(&SHARED, &name, |stage| faults::pair(stage, fault)))
+        })
+        .collect();
+    // Spread, so that one does not wait for the end of another while a pair could go on.
+    for (place, (name, body)) in offers::TRIALS.iter().enumerate() {
+        trials.insert(
+            (place * SIDE_BY_SIDE * 2).min(trials.len()),
+            alone(&WITHOUT_CAPTURE, format!("offers::{name}"), body),
+        );
+    }
+    trials
 }

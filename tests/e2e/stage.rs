@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,12 +27,19 @@ pub(crate) struct Scene {
     name: &'static str,
     dns_capture: bool,
     stage: OnceLock<Result<Stage, String>>,
+    alone: Mutex<()>,
+}
+
+impl Scene {
+    const fn new(name: &'static str, dns_capture: bool) -> Self {
+        Self { name, dns_capture, stage: OnceLock::new(), alone: Mutex::new(()) }
+    }
 }
 
 /// The world of nearly all trials.
-pub(crate) static SHARED: Scene = Scene { name: "e2e", dns_capture: true, stage: OnceLock::new() };
+pub(crate) static SHARED: Scene = Scene::new("e2e", true);
 /// Its sidecars leave DNS to CoreDNS, as Istio's do unless they are told otherwise.
-pub(crate) static WITHOUT_CAPTURE: Scene = Scene { name: "e2e-dns", dns_capture: false, stage: OnceLock::new() };
+pub(crate) static WITHOUT_CAPTURE: Scene = Scene::new("e2e-dns", false);
 /// No trial may take longer; raising the world is not part of it.
 const TRIAL: Duration = Duration::from_mins(4);
 
@@ -42,6 +49,12 @@ pub(crate) struct Stage {
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) folder: tempfile::TempDir,
     _lock: File,
+}
+
+/// Runs one trial on the stage of a scene while no other such trial is on it.
+pub(crate) fn run_alone(scene: &Scene, name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
+    let _alone = scene.alone.lock().unwrap_or_else(PoisonError::into_inner);
+    run(scene, name, body)
 }
 
 /// Runs one trial on the stage of a scene, which is raised where it does not stand.
