@@ -1,11 +1,15 @@
 -- Purpose: the settings and GTID sets that decide whether a server can be the source or a replica of a link.
--- Privileges: none.
+-- Privileges: none; every account may read performance_schema.global_status and global_variables.
 -- Versions: MySQL 8.0.26 and later (log_replica_updates and skip_replica_start have these names since then).
 SELECT
   @@GLOBAL.server_uuid AS server_uuid,
   @@GLOBAL.server_id AS server_id,
   @@GLOBAL.hostname AS hostname,
   @@GLOBAL.version AS version,
+  COALESCE(
+    (SELECT VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME = 'wsrep_cluster_state_uuid'),
+    (SELECT NULLIF(VARIABLE_VALUE, '') FROM performance_schema.global_variables WHERE VARIABLE_NAME = 'group_replication_group_name')
+  ) AS cluster_uuid,
   @@GLOBAL.gtid_mode AS gtid_mode,
   @@GLOBAL.enforce_gtid_consistency AS enforce_gtid_consistency,
   @@GLOBAL.log_bin AS log_bin,

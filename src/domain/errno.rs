@@ -144,7 +144,8 @@ impl Cause {
             Self::Purged => Code::Purged,
             Self::MoreThanSource => Code::Errant,
             Self::SameReplicaTwice | Self::EqualServerIds | Self::EqualServerUuids => Code::ServerIdClash,
-            Self::GtidMode | Self::BinaryLogOff => Code::PrerequisiteMissing,
+            Self::GtidMode => Code::GtidsOff,
+            Self::BinaryLogOff => Code::BinaryLogOff,
             Self::HostBlocked
             | Self::TooManyConnections
             | Self::Offline
@@ -350,14 +351,14 @@ mod tests {
             "The replica IO thread stops because the source has @@GLOBAL.GTID_MODE OFF and this server has @@GLOBAL.GTID_MODE ON.",
             Cause::GtidMode,
             Code::ServerError,
-            Some(Code::PrerequisiteMissing),
+            Some(Code::GtidsOff),
         ),
         (
             Some(13114),
             "Got fatal error 1236 from source when reading data from binary log: 'Binary log is not open'",
             Cause::BinaryLogOff,
             Code::ServerError,
-            Some(Code::PrerequisiteMissing),
+            Some(Code::BinaryLogOff),
         ),
         (
             Some(13114),

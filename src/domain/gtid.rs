@@ -156,6 +156,21 @@ impl GtidSet {
     pub fn of_uuid(&self, uuid: Uuid) -> Self {
         Self(self.0.iter().filter(|(tsid, _)| tsid.uuid == uuid).map(|(k, v)| (k.clone(), v.clone())).collect())
     }
+
+    /// The set split by UUID, ascending, all tags of one together; no part is empty.
+    pub fn by_uuid(&self) -> Vec<(Uuid, Self)> {
+        let mut parts: BTreeMap<Uuid, Self> = BTreeMap::new();
+        for (tsid, intervals) in &self.0 {
+            parts.entry(tsid.uuid).or_default().0.insert(tsid.clone(), intervals.clone());
+        }
+        parts.into_iter().collect()
+    }
+
+    /// Whose transactions these are and how many of each, for people: `5a…: 3, ee…: 12`; empty for the set without members.
+    pub fn counts(&self) -> String {
+        let parts = self.by_uuid().into_iter().map(|(uuid, part)| format!("{uuid}: {}", part.count()));
+        parts.collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl fmt::Display for GtidSet {
@@ -291,6 +306,7 @@ mod tests {
         assert_eq!(format!("{read:#}"), format!("{A}:2-4:8-9:tag_1:1:7-8,\n{B}:5"));
         assert_eq!(read.count(), 9);
         assert_eq!(set(" \n").to_string(), "");
+        assert_eq!(read.counts(), format!("{A}: 8, {B}: 1"));
     }
 
     #[test]
@@ -362,6 +378,19 @@ mod tests {
                     }
                 }
             }
+        }
+
+        #[test]
+        fn the_parts_by_uuid_are_the_whole(a in naive()) {
+            let x = of_naive(&a);
+            let parts = x.by_uuid();
+            prop_assert!(parts.is_sorted_by(|(one, _), (next, _)| one < next));
+            for (uuid, part) in &parts {
+                prop_assert!(!part.is_empty());
+                prop_assert_eq!(part, &x.of_uuid(*uuid));
+            }
+            prop_assert_eq!(parts.iter().map(|(_, part)| part.count()).sum::<u128>(), x.count());
+            prop_assert_eq!(&parts.iter().fold(GtidSet::new(), |all, (_, part)| all.union(part)), &x);
         }
 
         #[test]

@@ -164,6 +164,7 @@ pub(crate) fn server(uuid: &str, id: u32) -> ServerFacts {
         server_id: id,
         hostname: format!("host-{id}"),
         version: "9.7.0".to_owned(),
+        cluster_uuid: None,
         gtid_mode: "ON".to_owned(),
         enforce_gtid_consistency: "ON".to_owned(),
         log_bin: true,

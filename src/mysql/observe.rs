@@ -94,6 +94,7 @@ impl Server {
             server_id: row.get("server_id")?,
             hostname: row.get("hostname")?,
             version: row.get("version")?,
+            cluster_uuid: row.get("cluster_uuid")?,
             gtid_mode: row.get("gtid_mode")?,
             enforce_gtid_consistency: row.get("enforce_gtid_consistency")?,
             log_bin: row.get("log_bin")?,

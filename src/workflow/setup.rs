@@ -1,6 +1,6 @@
 //! Setting a link up: facts, plan, agreement, mesh objects, proof of the path, channel, staged start, proof of that too.
 
-use std::{net::Ipv4Addr, time::Instant};
+use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
 
 use super::{
     carry::Run,
@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     domain::{
+        baseline,
         check::{Check, Outcome, Report},
         code::Code,
         desired,
@@ -215,6 +216,9 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
     let Wanted { vip, mut objects } = wanted(spec, &facts)?;
     let taken = read?.settle(session, sides, options, &facts, vip).await?;
     objects::remember(&mut objects[0], &taken.records);
+    if let Some(own) = spec.replication().and_then(|_| baseline::to_record(spec, &facts)) {
+        objects::remember(&mut objects[0], &BTreeMap::from([(baseline::RECORD.to_owned(), own)]));
+    }
     let (service_entry, destination_rule) = tokio::try_join!(
         preview(cluster, &objects[0], options, session),
         preview(cluster, &objects[1], options, session),

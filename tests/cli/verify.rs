@@ -18,7 +18,7 @@ fn saved_facts_are_judged_without_any_server() {
     let server = "/client/members/got/0/server";
     let table = [
         (FACTS.to_owned(), &[][..], 0, "warning", None),
-        (FACTS.to_owned(), &["--strict"], 4, "warning", Some("PXL501")),
+        (FACTS.to_owned(), &["--strict"], 4, "warning", Some("PXL519")),
         (changed("/source/members/got/0/server/got/gtid_mode", json!("OFF")), &[], 4, "failed", Some("PXL501")),
         (changed(receiver, json!({"state": "OFF", "error": null})), &[], 4, "failed", Some("PXL512")),
         (changed(server, json!({ "failed": refused })), &[], 4, "failed", Some("PXL402")),

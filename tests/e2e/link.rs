@@ -11,7 +11,6 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pxc_link::domain::gtid::GtidSet;
 use sandbox::world::Cluster;
 use serde_json::Value;
 
@@ -29,7 +28,6 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("json_is_one_document_of_its_schema", json_documents),
     ("events_are_json_lines", json_events),
     ("facts_judge_the_same_elsewhere", saved_facts),
-    ("gtid_algebra_agrees_with_the_server", gtid_algebra),
     ("init_writes_a_file_that_works", init_works),
     ("a_plain_channel_works_and_is_warned_of", plain_channel),
     ("a_changed_setting_is_shown_and_brought_in_line", changed_setting),
@@ -169,33 +167,6 @@ fn saved_facts(stage: &Stage) -> Checked {
     let again = elsewhere.run(&["verify", "-o", "json", "--facts", "facts.json"])?;
     again.exits(0)?;
     if live.stdout == again.stdout { Ok(()) } else { Err(format!("{live}\ndiffers from\n{again}").into()) }
-}
-
-/// The server is asked what the tool's own algebra says, tags included.
-fn gtid_algebra(stage: &Stage) -> Checked {
-    let one = "3e11fa47-71ca-11e1-9e33-c80aa9429562";
-    let sets = [
-        "",
-        "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5",
-        "3e11fa47-71ca-11e1-9e33-c80aa9429562:3-9:12:tag_a:1-4",
-        "3E11FA47-71CA-11E1-9E33-C80AA9429562:TAG_A:2-3:tag_b:7, 4e11fa47-71ca-11e1-9e33-c80aa9429562:1-1000:2000-2001",
-        "4e11fa47-71ca-11e1-9e33-c80aa9429562:500-1500:2001",
-    ];
-    for left in sets {
-        for right in sets {
-            let (a, b): (GtidSet, GtidSet) = (left.parse()?, right.parse()?);
-            let said = stage.sql(
-                Cluster::Production,
-                &format!("SELECT GTID_SUBTRACT('{left}', '{right}'), GTID_SUBSET('{left}', '{right}')"),
-            )?;
-            let own = format!("{}\t{}", a.subtract(&b), u8::from(a.is_subset_of(&b)));
-            let server = said.replace('\n', "").replace("\\n", "");
-            if server != own.trim().replace('\n', "") {
-                return Err(format!("{left} − {right}: the server says {server}, the tool {own} ({one})").into());
-            }
-        }
-    }
-    Ok(())
 }
 
 fn init_works(stage: &Stage) -> Checked {

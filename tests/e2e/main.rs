@@ -7,6 +7,7 @@
 
 mod endpoints;
 mod faults;
+mod gtids;
 mod link;
 mod offers;
 mod refusals;
@@ -84,6 +85,7 @@ fn in_turn() -> Vec<Trial> {
         .chain(faults())
         .chain(listed("link", link::TRIALS))
         .chain(listed("verify", verify::TRIALS))
+        .chain(listed("gtids", gtids::TRIALS))
         .chain(listed("secrets", secrets::TRIALS))
         .chain(listed("endpoints", endpoints::TRIALS))
         .chain(listed("trouble", trouble::TRIALS))

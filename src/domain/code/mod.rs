@@ -161,7 +161,7 @@ codes! {
     PlainChannel 413 Checks "the channel is not encrypted" [];
     ServerFull 414 Unreachable "the server takes no more connections" ["mesh:51"];
 
-    PrerequisiteMissing 501 Checks "a server setting does not allow the link" ["repl:6", "repl:12"];
+    GtidsOff 501 Checks "GTIDs are not on" ["repl:12"];
     ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:3", "repl:8", "repl:9"];
     Purged 503 Checks "the source has purged what the replica lacks" ["repl:1"];
     Errant 504 Checks "the replica has transactions that the source lacks" ["repl:2"];
@@ -173,6 +173,15 @@ codes! {
     ReceiverStopped 512 Checks "the receiver stopped" ["repl:4", "repl:5", "repl:7", "repl:11", "repl:14"];
     ApplierStopped 513 Checks "the applier stopped" ["repl:13", "repl:30", "repl:31", "repl:32", "repl:33", "repl:34", "repl:35", "repl:42", "repl:44"];
     ChannelDiffers 514 Checks "the channel is not configured as the link says" ["repl:10", "repl:37", "repl:38"];
+    BinaryLogOff 515 Checks "the server logs nothing, or not what it receives" ["repl:6"];
+    NotRowFormat 516 Checks "changes are not logged as whole rows" [];
+    ShortRetention 517 Checks "binary logs do not outlast an outage" [];
+    LaterSeries 518 Checks "the source's release series is later than the replica's" [];
+    ReplicaWritable 519 Checks "the replica takes writes from others than the channel" [];
+    StartsByItself 520 Checks "every member starts its channels by itself" [];
+    MoveBlocked 521 Checks "the channel could not go on from another member" [];
+    OwnGrowth 522 Checks "the replica has more of its own than at setup" [];
+    LocalTransactions 523 Checks "a member of the source has transactions for itself" [];
 
     LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
     LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];

@@ -17,6 +17,10 @@ pub struct ServerFacts {
     pub hostname: String,
     /// `@@version`, such as `9.7.0` or `8.0.36-28.1`.
     pub version: String,
+    /// `wsrep_cluster_state_uuid` of a Galera member, `group_replication_group_name` of a group's: whose transactions its cluster's
+    /// are; `None` for a server of its own.
+    #[serde(default)]
+    pub cluster_uuid: Option<String>,
     /// `@@gtid_mode`.
     pub gtid_mode: String,
     /// `@@enforce_gtid_consistency`.

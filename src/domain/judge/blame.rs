@@ -160,9 +160,9 @@ mod tests {
             (
                 13117,
                 "The replication receiver thread cannot start because the source has GTID_MODE = OFF",
-                Code::PrerequisiteMissing,
+                Code::GtidsOff,
             ),
-            (13114, "Got fatal error 1236: 'Binary log is not open'", Code::PrerequisiteMissing),
+            (13114, "Got fatal error 1236: 'Binary log is not open'", Code::BinaryLogOff),
             (13114, "Got fatal error 1236: 'log event entry exceeded max_allowed_packet'", Code::ReceiverStopped),
             (
                 1045,

@@ -246,7 +246,8 @@ fn receiver(
             format!("the source refuses {name}, which has transactions of the source's own UUID that the source lacks")
         }
         Code::ServerIdClash => format!("{name} has an identity that the source knows of another server"),
-        Code::PrerequisiteMissing => format!("the settings of source and {name} do not fit together"),
+        Code::GtidsOff => format!("the GTID settings of source and {name} do not fit together"),
+        Code::BinaryLogOff => "the member of the source that answered has no binary log".to_owned(),
         Code::ReplicationAccessDenied => {
             format!("the source refuses account `{user}` of channel `{}` on {name}", channel.name)
         }

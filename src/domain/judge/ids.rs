@@ -68,6 +68,8 @@ checks! {
     VERSION_ORDER "version.order" Prerequisites "is the source's release series no newer than the replica's?";
     CHANNEL_ENCRYPTED "channel.encrypted" Prerequisites "is what travels between the clusters encrypted?";
     GTID_PURGED "gtid.purged" Prerequisites "does the source still have what the replica lacks?";
+    GTID_MOVES "gtid.moves" Prerequisites "could the channel go on from every member of the replica?";
+    GTID_LOCAL "gtid.local" Prerequisites "has the member of the source nothing that the others lack?";
     GTID_ERRANT "gtid.errant" Prerequisites "is the replica without transactions that the source lacks?";
     REPLICA_READ_ONLY "replica.read_only" Prerequisites "is the replica closed to other writers?";
     REPLICA_SKIP_START "replica.skip_start" Prerequisites "do channels stay off when a member restarts?";

@@ -96,7 +96,7 @@ fn a_receivers_error_is_judged_by_its_text() {
             Code::ServerIdClash,
         ),
         (13117, "source and replica have equal MySQL server ids", Code::ServerIdClash),
-        (13117, "The source has GTID_MODE = OFF", Code::PrerequisiteMissing),
+        (13117, "The source has GTID_MODE = OFF", Code::GtidsOff),
         (1045, "Access denied for user 'repl'@'198.18.0.11'", Code::ReplicationAccessDenied),
         (3159, "insecure transport", Code::TlsRequired),
         (2061, "requires secure connection", Code::PublicKeyNeeded),

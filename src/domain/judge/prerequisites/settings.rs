@@ -1,0 +1,53 @@
+//! Settings that replication works without, and that decide how it ends when a server restarts or somebody else writes.
+
+use super::super::{Asked, ask, ids, members, named};
+use crate::domain::{
+    check::{Check, Side, Subject},
+    code::Code,
+    facts::{Facts, MemberFacts, ServerFacts},
+    hint::Hint,
+    problem::Problem,
+    spec::{ReplicationLink, Tls},
+};
+
+pub(super) fn read_only(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+    if server.super_read_only {
+        return asked.passed(["super_read_only ON"]);
+    }
+    let name = named(side, one);
+    asked.warned(
+        Problem::new(Code::ReplicaWritable, format!("{name} takes writes from others than the channel (super_read_only OFF)"))
+            .seen("@@super_read_only = OFF")
+            .hint(
+                Hint::text("close it unless something must write there; the Percona operator opens ready pods again at each reconcile where its resource names no replication channel")
+                    .sql(name, "SET PERSIST super_read_only = ON"),
+            ),
+    )
+}
+
+pub(super) fn skip_start(facts: &Facts, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+    let alone = members(facts, Side::Replica).len() == 1;
+    match (server.skip_replica_start, alone) {
+        (true, _) => asked.passed(["skip_replica_start ON: after a restart of this member run setup again"]),
+        (false, true) => asked.passed(["skip_replica_start OFF: the channel starts with the member"]),
+        (false, false) => asked.warned(
+            Problem::new(
+                Code::StartsByItself,
+                format!("{} starts every channel it knows when it restarts; a copy of the channel on two members stops the applier", named(Side::Replica, one)),
+            )
+            .seen("@@skip_replica_start = OFF")
+            .hint(Hint::text("it cannot be set at run time: write `skip_replica_start=ON` into the configuration of every member")),
+        ),
+    }
+}
+
+/// A channel without TLS works, and must have been asked for in so many words. Nothing was looked at, so nothing is said of
+/// one with TLS here: the probe proves that on the path.
+pub(super) fn plain(spec: ReplicationLink<'_>) -> Option<Check> {
+    (spec.replication.tls == Tls::Disabled).then(|| {
+        let problem = Problem::new(Code::PlainChannel, "rows and the login travel between the clusters in plain text")
+            .seen("replication.tls.mode: disabled")
+            .hint(Hint::text("write `tls: {mode: verify-identity, ca: PATH}` with the source's CA on the members"));
+        ask(ids::CHANNEL_ENCRYPTED, Subject::Link).warned(problem)
+    })
+}
