@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use mysql_async::{Row, prelude::FromValue};
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 use crate::{
     domain::{
         channel::tls_of,
-        facts::{ChannelFacts, ChannelSettings, ServerFacts, ThreadError, ThreadState},
+        facts::{ChannelFacts, ChannelSettings, ServerFacts, ServerSettings, ThreadError, ThreadState},
         gtid::GtidSet,
     },
     wait::Deadline,
@@ -87,7 +87,9 @@ impl Server {
             Role::ReplicaAdmin => self.channels(deadline).await.map_err(|error| with_all_missing(error, &missing))?,
         };
         // Last, so that no time of a channel lies after the clock.
+        let asked = Timestamp::now();
         let row = self.one(statements::SERVER, deadline).await?;
+        let took = Timestamp::now().duration_since(asked).max(SignedDuration::ZERO);
         let row = Reader { server: self, statement: statements::SERVER, row: &row };
         Ok(ServerFacts {
             server_uuid: row.get::<String>("server_uuid")?.to_ascii_lowercase(),
@@ -107,6 +109,9 @@ impl Server {
             gtid_executed: row.gtids("gtid_executed")?,
             gtid_purged: row.gtids("gtid_purged")?,
             clock: row.time("clock")?.ok_or_else(|| row.wrong("clock", "no time"))?,
+            asked_at: Some(asked.checked_add(took / 2).unwrap_or(asked)),
+            asked_for_ms: u64::try_from(took.as_millis()).unwrap_or_default(),
+            settings: settings(&row)?,
             missing_privileges: missing,
             channels,
         })
@@ -135,6 +140,25 @@ impl Server {
             })
             .collect()
     }
+}
+
+fn settings(row: &Reader<'_>) -> Result<ServerSettings, MysqlError> {
+    Ok(ServerSettings {
+        version_comment: row.get("version_comment")?,
+        pxc_strict_mode: row.get("pxc_strict_mode")?,
+        lower_case_table_names: row.get("lower_case_table_names")?,
+        collation_server: row.get("collation_server")?,
+        explicit_defaults_for_timestamp: row.get("explicit_defaults_for_timestamp")?,
+        max_allowed_packet: row.get("max_allowed_packet")?,
+        replica_max_allowed_packet: row.get("replica_max_allowed_packet")?,
+        time_zone: row.get("time_zone")?,
+        system_time_zone: row.get("system_time_zone")?,
+        utc_offset_seconds: row.get("utc_offset_seconds")?,
+        time_zone_names: row.get("time_zone_names")?,
+        replica_parallel_workers: row.get("replica_parallel_workers")?,
+        replica_preserve_commit_order: row.get("replica_preserve_commit_order")?,
+        relay_log_recovery: row.get("relay_log_recovery")?,
+    })
 }
 
 fn channel(row: &Reader<'_>, worker: Option<ThreadError>) -> Result<ChannelFacts, MysqlError> {

@@ -182,6 +182,15 @@ codes! {
     MoveBlocked 521 Checks "the channel could not go on from another member" [];
     OwnGrowth 522 Checks "the replica has more of its own than at setup" [];
     LocalTransactions 523 Checks "a member of the source has transactions for itself" [];
+    NamesDiffer 524 Checks "table names are not told apart alike" [];
+    PacketTooSmall 525 Checks "the replica takes smaller packets than the source makes" [];
+    CollationDiffers 526 Checks "the default collation is not the same" [];
+    TimeZonesDiffer 527 Checks "time zones are not the same" [];
+    TimestampsDiffer 528 Checks "TIMESTAMP columns are not understood alike" [];
+    ClocksDiffer 529 Checks "the clocks of source and replica differ" [];
+    CommitOrderLost 530 Checks "the applier commits in another order than the source" [];
+    RelayLogKept 531 Checks "a torn relay log would be read again after a crash" [];
+    KnownServerBug 532 Checks "the server's release has a known bug of replication" [];
 
     LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
     LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];

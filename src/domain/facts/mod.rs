@@ -20,7 +20,7 @@ pub use mesh::{
     DirectFacts, EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, Moved, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd,
 };
 pub use objects::{ChangedField, OwnObject};
-pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ThreadError, ThreadState};
+pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ServerSettings, ThreadError, ThreadState};
 pub use service::{BackendFacts, HostPortFacts, IngressFacts, PxcFacts, ServiceFacts, ServicePortFacts};
 pub use surroundings::{ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, SourceSurroundings};
 

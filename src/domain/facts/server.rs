@@ -45,10 +45,52 @@ pub struct ServerFacts {
     pub gtid_purged: GtidSet,
     /// The server's clock in UTC, when it was read.
     pub clock: Timestamp,
+    /// When the server was asked for its clock, by this machine's; the middle of the request.
+    #[serde(default)]
+    pub asked_at: Option<Timestamp>,
+    /// How long that request took, in milliseconds: by half of it `asked_at` may be wrong.
+    #[serde(default)]
+    pub asked_for_ms: u64,
+    /// Settings that both sides are compared by, and those of the applier.
+    pub settings: ServerSettings,
     /// What the account may do that this link needs and what it lacks: privileges missing, as GRANT writes them.
     pub missing_privileges: Vec<String>,
     /// Every channel of a replica's member, the group replication ones left out; those of a source's member are not read.
     pub channels: Vec<ChannelFacts>,
+}
+
+/// Variables that decide whether the replica understands what the source writes, and how its applier works.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a variable of the server")]
+pub struct ServerSettings {
+    /// `@@version_comment`: whose build it is, such as `Percona XtraDB Cluster (GPL), Release rel28, …`.
+    pub version_comment: String,
+    /// `@@pxc_strict_mode`; `None` for anything but PXC.
+    pub pxc_strict_mode: Option<String>,
+    /// `@@lower_case_table_names`: 0, 1 or 2, fixed when the data directory was made.
+    pub lower_case_table_names: u8,
+    /// `@@collation_server`, which names its character set too.
+    pub collation_server: String,
+    /// `@@explicit_defaults_for_timestamp`.
+    pub explicit_defaults_for_timestamp: bool,
+    /// `@@max_allowed_packet`, bytes.
+    pub max_allowed_packet: u64,
+    /// `@@replica_max_allowed_packet`, bytes.
+    pub replica_max_allowed_packet: u64,
+    /// `@@time_zone` of new sessions, such as `SYSTEM`, `+00:00` or `Europe/Berlin`.
+    pub time_zone: String,
+    /// `@@system_time_zone`.
+    pub system_time_zone: String,
+    /// Seconds by which that time zone is ahead of UTC now; `None` where the server cannot say.
+    pub utc_offset_seconds: Option<i32>,
+    /// Whether names of time zones are known (`mysql.time_zone_name` is filled).
+    pub time_zone_names: bool,
+    /// `@@replica_parallel_workers`.
+    pub replica_parallel_workers: u32,
+    /// `@@replica_preserve_commit_order`.
+    pub replica_preserve_commit_order: bool,
+    /// `@@relay_log_recovery`.
+    pub relay_log_recovery: bool,
 }
 
 /// The settings of a channel that this tool owns, all of them set and all of them read back.

@@ -66,6 +66,15 @@ checks! {
     BINLOG_RETENTION "binlog.retention" Prerequisites "are binary logs kept long enough for an outage?";
     SERVER_IDS "server.ids" Prerequisites "are server_id and server_uuid unlike any other member's?";
     VERSION_ORDER "version.order" Prerequisites "is the source's release series no newer than the replica's?";
+    TABLE_NAMES "settings.table_names" Prerequisites "do both sides tell table names apart alike?";
+    PACKET_SIZE "settings.packet" Prerequisites "does the replica take packets as large as the source's?";
+    COLLATION "settings.collation" Prerequisites "have both sides the same default collation?";
+    TIME_ZONES "settings.time_zone" Prerequisites "do both sides know the same time zones?";
+    TIMESTAMPS "settings.timestamps" Prerequisites "do both sides understand TIMESTAMP columns alike?";
+    CLOCKS "servers.clocks" Prerequisites "do the clocks of both sides agree?";
+    APPLIER_ORDER "applier.order" Prerequisites "does the replica commit in the source's order?";
+    RELAY_LOG "relay_log.recovery" Prerequisites "does a member that crashed fetch anew what it had not applied?";
+    SERVER_BUGS "server.bugs" Prerequisites "has the server's release no known bug that ends replication?";
     CHANNEL_ENCRYPTED "channel.encrypted" Prerequisites "is what travels between the clusters encrypted?";
     GTID_PURGED "gtid.purged" Prerequisites "does the source still have what the replica lacks?";
     GTID_MOVES "gtid.moves" Prerequisites "could the channel go on from every member of the replica?";

@@ -1,8 +1,11 @@
 //! Whether every server is known apart from every other, and whether the replica understands what the source writes.
 
-use super::super::{Asked, access::parse_version, ask, ids, member, named, servers, unread};
+use super::{
+    super::{Asked, access::parse_version, ask, ids, member, named, servers, unread},
+    pairs::against_replica,
+};
 use crate::domain::{
-    check::{Check, Side},
+    check::{Check, Outcome, Side},
     code::Code,
     facts::{Facts, MemberFacts, ServerFacts},
     hint::Hint,
@@ -97,25 +100,18 @@ pub(super) fn version_order(facts: &Facts, one: &MemberFacts, server: &ServerFac
             format!("version `{}` is not of a form known here", server.version),
         ));
     };
-    let older = servers(facts, Side::Replica)
-        .filter_map(|(replica, other)| Some((replica, other, parse_version(&other.version)?)))
-        .find(|(_, _, version)| series(*version) < series(own));
-    match older {
-        None if servers(facts, Side::Replica).next().is_none() => match unread(facts, Side::Replica) {
-            Some(problem) => asked.unknown(problem.clone()),
-            None => asked.unknown(Problem::new(Code::NoPodMatches, "the replica has no member to compare with")),
-        },
-        None => asked.passed([server.version.clone()]),
-        Some((replica, other, _)) => asked.failed(
-            Problem::new(
-                Code::LaterSeries,
-                format!(
-                    "{} runs {}, a later series than {} with {}: what the newer one logs the older one may not understand",
-                    named(Side::Source, one), server.version, named(Side::Replica, replica), other.version
-                ),
-            )
-            .seen(format!("source {}, replica {}", server.version, other.version))
-            .hint(Hint::text("upgrade the replica first")),
-        ),
-    }
+    against_replica(facts, asked, server.version.clone(), |name, other| {
+        if parse_version(&other.version).is_none_or(|version| series(version) >= series(own)) {
+            return None;
+        }
+        let message = format!(
+            "{} runs {}, a later series than {name} with {}: what the newer one logs the older one may not understand",
+            named(Side::Source, one),
+            server.version,
+            other.version
+        );
+        let problem = Problem::new(Code::LaterSeries, message);
+        let problem = problem.seen(format!("source {}, replica {}", server.version, other.version));
+        Some(Outcome::Failed(problem.hint(Hint::text("upgrade the replica first"))))
+    })
 }

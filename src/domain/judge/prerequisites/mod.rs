@@ -1,9 +1,11 @@
 //! What both sides' servers must have before a channel may start: GTIDs, binary logs, identities, and nothing lost between them.
 
 mod binlog;
+mod bugs;
 mod gtids;
 mod identities;
 mod moves;
+mod pairs;
 mod settings;
 
 use super::{ask, ids, member, members, servers, source_is_endpoints};
@@ -21,7 +23,7 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     for side in [Side::Source, Side::Replica] {
         for one in members(facts, side) {
             match &one.server {
-                Some(Fetched::Got(server)) => checks.extend(of_server(facts, side, one, server)),
+                Some(Fetched::Got(server)) => checks.extend(of_server(spec, facts, side, one, server)),
                 Some(Fetched::Failed(problem)) => checks.extend(unread_member(side, one, problem)),
                 None => {}
             }
@@ -31,6 +33,7 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     for one in &sources {
         if let Some(server) = one.server() {
             checks.push(identities::version_order(facts, one, server));
+            checks.extend(pairs::compared(facts, one, server));
             checks.push(gtids::purged(spec, facts, one, server));
             checks.push(moves::moves(facts, one, server));
             checks.extend(moves::local(facts, one, server));
@@ -75,32 +78,45 @@ fn unread_source(facts: &Facts) -> Option<Check> {
     members(facts, Side::Source).iter().find_map(login)
 }
 
-const BY_SERVER: [CheckId; 4] = [ids::GTID_MODE, ids::BINLOG_ENABLED, ids::BINLOG_FORMAT, ids::SERVER_IDS];
+const BY_SERVER: [CheckId; 5] =
+    [ids::GTID_MODE, ids::BINLOG_ENABLED, ids::BINLOG_FORMAT, ids::SERVER_IDS, ids::SERVER_BUGS];
+
+const BY_REPLICA: [CheckId; 5] =
+    [ids::REPLICA_READ_ONLY, ids::REPLICA_SKIP_START, ids::APPLIER_ORDER, ids::RELAY_LOG, ids::GTID_ERRANT];
 
 /// A server that could not be read: everything about it depends on its login.
 fn unread_member(side: Side, one: &MemberFacts, problem: &Problem) -> Vec<Check> {
     let subject = member(side, one);
     let login = ask(ids::SERVER_LOGIN, subject.clone()).unfetched(problem);
-    let own: &[CheckId] = match side {
-        Side::Source => &[ids::BINLOG_RETENTION, ids::VERSION_ORDER, ids::GTID_PURGED, ids::GTID_MOVES],
-        Side::Replica | Side::Client => &[ids::REPLICA_READ_ONLY, ids::REPLICA_SKIP_START, ids::GTID_ERRANT],
+    let (own, by_pair): (&[CheckId], &[CheckId]) = match side {
+        Side::Source => (&[ids::BINLOG_RETENTION, ids::GTID_PURGED, ids::GTID_MOVES], &pairs::BY_PAIR),
+        Side::Replica | Side::Client => (&BY_REPLICA, &[]),
     };
-    BY_SERVER.iter().chain(own).map(|id| ask(*id, subject.clone()).skipped(&login)).collect()
+    BY_SERVER.iter().chain(own).chain(by_pair).map(|id| ask(*id, subject.clone()).skipped(&login)).collect()
 }
 
-fn of_server(facts: &Facts, side: Side, one: &MemberFacts, server: &ServerFacts) -> Vec<Check> {
+fn of_server(
+    spec: ReplicationLink<'_>,
+    facts: &Facts,
+    side: Side,
+    one: &MemberFacts,
+    server: &ServerFacts,
+) -> Vec<Check> {
     let asked = |id| ask(id, member(side, one));
     let mut checks = vec![
         binlog::gtid_mode(side, one, server, asked(ids::GTID_MODE)),
         binlog::binlog(side, one, server, asked(ids::BINLOG_ENABLED)),
         binlog::format(side, one, server, asked(ids::BINLOG_FORMAT)),
         identities::identities(facts, side, one, server, asked(ids::SERVER_IDS)),
+        bugs::bugs(side, one, server, asked(ids::SERVER_BUGS)),
     ];
     match side {
         Side::Source => checks.push(binlog::retention(side, one, server, asked(ids::BINLOG_RETENTION))),
         Side::Replica | Side::Client => {
             checks.push(settings::read_only(side, one, server, asked(ids::REPLICA_READ_ONLY)));
             checks.push(settings::skip_start(facts, one, server, asked(ids::REPLICA_SKIP_START)));
+            checks.push(settings::commit_order(spec, one, server, asked(ids::APPLIER_ORDER)));
+            checks.push(settings::relay_log(one, server, asked(ids::RELAY_LOG)));
         }
     }
     checks

@@ -4,9 +4,10 @@ use super::super::{Asked, ask, ids, members, named};
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::{Facts, MemberFacts, ServerFacts},
+    facts::{ChannelFacts, Facts, MemberFacts, ServerFacts},
     hint::Hint,
     problem::Problem,
+    quote,
     spec::{ReplicationLink, Tls},
 };
 
@@ -39,6 +40,51 @@ pub(super) fn skip_start(facts: &Facts, one: &MemberFacts, server: &ServerFacts,
             .hint(Hint::text("it cannot be set at run time: write `skip_replica_start=ON` into the configuration of every member")),
         ),
     }
+}
+
+/// Workers that commit in any order leave gaps when they end unasked.
+pub(super) fn commit_order(spec: ReplicationLink<'_>, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+    let settings = &server.settings;
+    let workers = settings.replica_parallel_workers;
+    if workers < 2 || settings.replica_preserve_commit_order {
+        return asked.passed([format!("{workers} worker(s), in the source's order")]);
+    }
+    let name = named(Side::Replica, one);
+    let own = |channel: &&ChannelFacts| channel.name.eq_ignore_ascii_case(&spec.replication.channel);
+    let channel = quote::literal(&spec.replication.channel).map(|quoted| quoted.to_string()).unwrap_or_default();
+    let mut hint = Hint::text("it can be turned on while the appliers are stopped");
+    let has = server.channels.iter().any(|channel| own(&channel));
+    if has {
+        hint = hint.sql(&name, format!("STOP REPLICA SQL_THREAD FOR CHANNEL {channel}"));
+    }
+    hint = hint.sql(&name, "SET PERSIST replica_preserve_commit_order = ON");
+    if has {
+        hint = hint.sql(&name, format!("START REPLICA SQL_THREAD FOR CHANNEL {channel}"));
+    }
+    asked.warned(
+        Problem::new(
+            Code::CommitOrderLost,
+            format!("{workers} workers on {name} commit in another order than the source (replica_preserve_commit_order OFF)"),
+        )
+        .seen(format!("@@replica_parallel_workers = {workers}"))
+        .seen("@@replica_preserve_commit_order = OFF")
+        .hint(hint),
+    )
+}
+
+/// Whether a crash leaves a torn relay log in use.
+pub(super) fn relay_log(one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+    if server.settings.relay_log_recovery {
+        return asked.passed(["relay_log_recovery ON: what was not applied is fetched anew after a crash"]);
+    }
+    let name = named(Side::Replica, one);
+    asked.warned(
+        Problem::new(Code::RelayLogKept, format!("{name} reads on in its relay log after a crash, torn or not"))
+            .seen("@@relay_log_recovery = OFF")
+            .hint(Hint::text(
+                "it cannot be set at run time: write `relay_log_recovery=ON` into the configuration of every member",
+            )),
+    )
 }
 
 /// A channel without TLS works, and must have been asked for in so many words. Nothing was looked at, so nothing is said of

@@ -12,6 +12,7 @@ mod peer;
 mod policies;
 mod servers;
 mod service;
+mod settings;
 mod surroundings;
 
 use super::{blocking, ids, judge};
