@@ -25,7 +25,7 @@ use crate::{
         event::Event,
         hint::Remedy,
         problem::Problem,
-        spec::{LinkSpec, SourceLocation},
+        spec::{Ends, LinkSpec, SourceLocation},
     },
     error::Failure,
     shutdown::Shutdown,
@@ -174,9 +174,11 @@ impl Context {
         let mut spec = spec.clone();
         if let Some(kubeconfig) = &self.global.kubeconfig {
             // The command line wins over the file, and hints name what was used.
-            spec.client.cluster.kubeconfig = Some(kubeconfig.clone());
-            if let SourceLocation::Kubernetes { cluster, .. } = &mut spec.source {
-                cluster.kubeconfig = Some(kubeconfig.clone());
+            if let Ends::Mesh(ends) = &mut spec.ends {
+                ends.client.cluster.kubeconfig = Some(kubeconfig.clone());
+                if let SourceLocation::Kubernetes { cluster, .. } = &mut ends.source {
+                    cluster.kubeconfig = Some(kubeconfig.clone());
+                }
             }
         }
         Session { spec, deadline, events: events.clone(), shutdown: self.shutdown.clone() }
@@ -194,10 +196,21 @@ impl Context {
     }
 }
 
-/// The first line of everything that touches a cluster.
+/// The first line of everything that touches a cluster or a server.
 fn target_of(spec: &LinkSpec) -> Event {
     let context = |context: &Option<String>| context.clone().unwrap_or_else(|| "(current context)".to_owned());
-    let source = match &spec.source {
+    let (source, client) = match &spec.ends {
+        Ends::Servers(ends) => {
+            return Event::Target {
+                link: spec.name.clone(),
+                source: ends.source.to_string(),
+                client: ends.replica.to_string(),
+                host: None,
+            };
+        }
+        Ends::Mesh(ends) => (&ends.source, &ends.client),
+    };
+    let source = match source {
         SourceLocation::Kubernetes { cluster, target, .. } => {
             format!("{}/{}/{target}", context(&cluster.context), cluster.namespace)
         }
@@ -205,12 +218,11 @@ fn target_of(spec: &LinkSpec) -> Event {
             endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         }
     };
-    let client = &spec.client;
     let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
     Event::Target {
         link: spec.name.clone(),
         source,
         client: format!("{}/{}/{}", context(&client.cluster.context), client.cluster.namespace, client.selector),
-        host: format!("{}:{}", spec.host, ports.join(",")),
+        host: Some(format!("{}:{}", spec.host, ports.join(","))),
     }
 }

@@ -160,7 +160,7 @@ fn nothing_to_watch(spec: &LinkSpec) -> Problem {
 fn executed_of(seen: &watch::Seen) -> Option<GtidSet> {
     let member = seen.statuses.first()?.member.as_ref()?;
     let members = seen.facts.client.members.got()?;
-    Some(members.iter().find(|candidate| candidate.pod.name == *member)?.server()?.gtid_executed.clone())
+    Some(members.iter().find(|candidate| candidate.name() == *member)?.server()?.gtid_executed.clone())
 }
 
 fn rate(before: &GtidSet, now: &GtidSet, over: Duration) -> f64 {

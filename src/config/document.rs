@@ -4,7 +4,7 @@ use super::{raw::Document, validate::Validator};
 use crate::domain::{
     code::Code,
     hint::Hint,
-    spec::{ClientSpec, LinkSpec},
+    spec::{Ends, LinkSpec, MeshLink},
 };
 
 impl Validator<'_> {
@@ -32,15 +32,18 @@ impl Validator<'_> {
             for other in &links[..n] {
                 let path = |leaf: &str| format!("links.{}.{leaf}", link.name);
                 let taken = |what: &str| format!("is the {what} of link `{}` too", other.name);
-                if link.host == other.host {
+                let (one, two) = (link.mesh(), other.mesh());
+                let in_mesh = one.is_some() && two.is_some();
+                if in_mesh && link.host == other.host {
                     self.fault(&path("host"), &taken("host"), Some(&link.host), "give every link its own host");
                 }
-                if link.vip.is_some() && link.vip == other.vip {
+                let vip = |mesh: Option<MeshLink<'_>>| mesh.and_then(|mesh| mesh.vip);
+                if vip(one).is_some() && vip(one) == vip(two) {
                     self.fault(&path("vip"), &taken("virtual address"), None, "give every link its own address");
                 }
                 let (Some(one), Some(two)) = (link.replication(), other.replication()) else { continue };
                 let channel = &one.replication.channel;
-                if channel.eq_ignore_ascii_case(&two.replication.channel) && same_pods(&link.client, &other.client) {
+                if channel.eq_ignore_ascii_case(&two.replication.channel) && same_replica(&link.ends, &other.ends) {
                     let how = "give every link into the same replica its own channel";
                     self.fault(&path("replication.channel"), &taken("channel"), Some(channel), how);
                 }
@@ -50,6 +53,12 @@ impl Validator<'_> {
 }
 
 /// Whether two links lead into the same members, as far as the file alone can tell.
-fn same_pods(one: &ClientSpec, other: &ClientSpec) -> bool {
-    one.cluster == other.cluster && one.selector == other.selector
+fn same_replica(one: &Ends, other: &Ends) -> bool {
+    match (one, other) {
+        (Ends::Mesh(one), Ends::Mesh(other)) => {
+            one.client.cluster == other.client.cluster && one.client.selector == other.client.selector
+        }
+        (Ends::Servers(one), Ends::Servers(other)) => one.replica == other.replica,
+        _ => false,
+    }
 }

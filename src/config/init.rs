@@ -211,14 +211,15 @@ mod tests {
     fn what_is_written_loads_as_what_was_meant() {
         let draft = draft();
         let link = loaded(&draft);
-        let SourceLocation::Kubernetes { cluster, target, .. } = &link.source else { panic!("kubernetes") };
+        let mesh = link.mesh().unwrap();
+        let SourceLocation::Kubernetes { cluster, target, .. } = mesh.source else { panic!("kubernetes") };
         assert_eq!((cluster.context.as_deref(), target.to_string().as_str()), (Some("production"), "Service/pxc"));
         let replication = link.replication().unwrap().replication;
         let password = |account: Option<&Account>| account.map(|it| it.password.clone());
         let drafted = draft.source.account.map(|it| it.password);
         assert_eq!(password(replication.source_account.as_ref()), drafted);
-        assert_eq!(link.client.cluster.context.as_deref(), Some(draft.replica.context.as_str()));
-        assert_eq!(link.client.selector, draft.replica.selector);
+        assert_eq!(mesh.client.cluster.context.as_deref(), Some(draft.replica.context.as_str()));
+        assert_eq!(mesh.client.selector, draft.replica.selector);
         assert_eq!(replication.replica_account.password, draft.replica.account.password);
         assert_eq!(replication.account.password, draft.replication.password);
         assert_eq!(replication.tls, draft.tls);
@@ -233,7 +234,7 @@ mod tests {
             draft.replication.user = odd.into();
             draft.tls = Tls::Disabled;
             let link = loaded(&draft);
-            let SourceLocation::Kubernetes { cluster, .. } = &link.source else { panic!("kubernetes") };
+            let SourceLocation::Kubernetes { cluster, .. } = link.mesh().unwrap().source else { panic!("kubernetes") };
             let replication = link.replication().unwrap().replication;
             assert_eq!((cluster.context.as_deref(), replication.account.user.as_str()), (Some(odd), odd));
             assert_eq!((&replication.source_account, &replication.tls), (&None, &Tls::Disabled));

@@ -16,8 +16,8 @@ use crate::domain::{
     hint::Hint,
     pxc,
     spec::{
-        Account, AddressType, ClientSpec, ClusterRef, Endpoint, EntranceSpec, LagThresholds, LinkSpec, ReplicationSpec,
-        SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls, WayIn,
+        Account, AddressType, ClientSpec, ClusterRef, Endpoint, Ends, EntranceSpec, LagThresholds, LinkSpec, MeshEnds,
+        ReplicationSpec, SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls, WayIn,
     },
     vip,
 };
@@ -29,18 +29,20 @@ const ENDPOINT_LIMIT: u16 = 32;
 const LAG_WARNING: (&str, Duration) = ("30s", Duration::from_secs(30));
 const LAG_CRITICAL: (&str, Duration) = ("5m", Duration::from_mins(5));
 
-/// In which cluster a Secret would be read.
+/// Where a Secret would be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum SecretsIn {
+pub(super) enum SecretsIn {
+    /// In the side's cluster.
     Cluster,
-    Nowhere,
+    /// In none, and why.
+    Nowhere(&'static str),
 }
 
 /// What `replication:` says.
-struct Receiver {
-    account: Account,
-    channel: String,
-    tls: Tls,
+pub(super) struct Receiver {
+    pub(super) account: Account,
+    pub(super) channel: String,
+    pub(super) tls: Tls,
 }
 
 impl Validator<'_> {
@@ -54,12 +56,14 @@ impl Validator<'_> {
         }
         if self.written(&format!("{base}.ports")) || self.written(&format!("{base}.client")) {
             self.service_link(&base, name, link)
+        } else if self.written(&format!("{base}.replica.server")) {
+            self.servers_link(&base, name, link)
         } else {
             self.replication_link(&base, name, link)
         }
     }
 
-    /// A link that carries MySQL replication.
+    /// A link that carries MySQL replication through a mesh.
     fn replication_link(&mut self, base: &str, name: &str, link: raw::Link) -> Option<LinkSpec> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         let host = self.host(&key("host"), link.host).unwrap_or_else(|| {
@@ -78,7 +82,7 @@ impl Validator<'_> {
         let how = "write `replication:` with `account` and `tls` below it";
         let replication = self
             .need(&key("replication"), link.replication, how)
-            .and_then(|it| self.replication(&key("replication"), it, name));
+            .and_then(|it| self.replication(&key("replication"), it, name, SecretsIn::Cluster));
         let lag = self.lag(&key("thresholds.lag"), link.thresholds.and_then(|it| it.lag).unwrap_or_default());
         let ((source, source_account), (client, replica_account)) = (source?, replica?);
         let Receiver { account, channel, tls } = replication?;
@@ -91,14 +95,15 @@ impl Validator<'_> {
             tls,
             lag,
         }));
-        Some(LinkSpec { name: name.to_owned(), host, vip, source, client, service })
+        let ends = Ends::Mesh(Box::new(MeshEnds { vip, source, client }));
+        Some(LinkSpec { name: name.to_owned(), host, ends, service })
     }
 
     pub(super) fn host(&mut self, path: &str, host: Option<String>) -> Option<String> {
         self.optional(path, host, names::host, "write a DNS name in lower case, or leave `host` out")
     }
 
-    fn port(&mut self, path: &str, port: Option<u16>) -> u16 {
+    pub(super) fn port(&mut self, path: &str, port: Option<u16>) -> u16 {
         match port {
             Some(port) => self.note_written(path, port),
             None => self.note(path, PORT, Origin::Default),
@@ -123,16 +128,28 @@ impl Validator<'_> {
     fn source(&mut self, base: &str, source: raw::Source) -> Option<(SourceLocation, Option<Account>)> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         self.exactly_one(base, &["kubernetes", "endpoints"], "");
-        let secrets = if self.written(&key("endpoints")) { SecretsIn::Nowhere } else { SecretsIn::Cluster };
+        let no_cluster = "cannot be read: with `endpoints` there is no cluster to read a Secret from";
+        let secrets = if self.written(&key("endpoints")) { SecretsIn::Nowhere(no_cluster) } else { SecretsIn::Cluster };
         let location = self.location(base, source.endpoints, source.kubernetes);
-        let account = source.account.map(|it| self.account(&key("account"), it, secrets));
-        if account.is_none() {
-            self.note(&key("account"), "the replication account", Origin::Default);
-        }
-        match account {
-            None => Some((location?, None)),
-            Some(account) => Some((location?, Some(account?))),
-        }
+        let (account, faultless) = self.reader(base, source.account, secrets);
+        location.filter(|_| faultless).map(|location| (location, account))
+    }
+
+    /// The account that reads the source, if it has a good one of its own, and whether nothing is wrong with what is written of it.
+    pub(super) fn reader(
+        &mut self,
+        source: &str,
+        account: Option<raw::Account>,
+        secrets: SecretsIn,
+    ) -> (Option<Account>, bool) {
+        let path = format!("{source}.account");
+        let Some(account) = account else {
+            self.note(&path, "the replication account", Origin::Default);
+            return (None, true);
+        };
+        let account = self.account(&path, account, secrets);
+        let faultless = account.is_some();
+        (account, faultless)
     }
 
     /// How the source is found.
@@ -264,12 +281,8 @@ impl Validator<'_> {
 
     fn replica(&mut self, base: &str, replica: raw::Replica) -> Option<(ClientSpec, Account)> {
         let key = |leaf: &str| format!("{base}.{leaf}");
-        if self.written(&key("server")) {
-            self.not_yet(&key("server"), "a replica of today runs in Kubernetes: write `kubernetes` instead");
-        } else {
-            let how = "write `kubernetes:` with `context`, `namespace`, `selector` and `container` below it";
-            self.need(&key("kubernetes"), replica.kubernetes.as_ref(), how);
-        }
+        let how = "write `kubernetes:` with `context`, `namespace`, `selector` and `container` below it";
+        self.need(&key("kubernetes"), replica.kubernetes.as_ref(), how);
         let how = "name the container in which mysqld runs, such as `container: pxc`";
         let client = replica.kubernetes.and_then(|it| self.client_kubernetes(&key("kubernetes"), it, how));
         let how = "write `account:` with `user` and `password` below it";
@@ -308,7 +321,7 @@ impl Validator<'_> {
         Some(ClientSpec { cluster: cluster?, selector: selector?, container: container? })
     }
 
-    fn account(&mut self, base: &str, account: raw::Account, secrets: SecretsIn) -> Option<Account> {
+    pub(super) fn account(&mut self, base: &str, account: raw::Account, secrets: SecretsIn) -> Option<Account> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         let how = "write the MySQL user, such as `user: repl`";
         let user = self.required(&key("user"), account.user, names::user, how);
@@ -330,8 +343,7 @@ impl Validator<'_> {
             SecretRef::File(self.path(&path))
         } else {
             let secret = password.secret?;
-            if secrets == SecretsIn::Nowhere {
-                let fault = "cannot be read: with `endpoints` there is no cluster to read a Secret from";
+            if let SecretsIn::Nowhere(fault) = secrets {
                 self.fault(&key("secret"), fault, None, "write `{env: NAME}` or `{file: PATH}` instead");
             }
             let how = "write the name of the Secret and the key in it: `{secret: {name: …, key: …}}`";
@@ -360,12 +372,17 @@ impl Validator<'_> {
         self.fault(base, &format!("{fault} {list}"), None, &format!("write exactly one of {list}{why}"));
     }
 
-    fn replication(&mut self, base: &str, raw: raw::Replication, link: &str) -> Option<Receiver> {
+    pub(super) fn replication(
+        &mut self,
+        base: &str,
+        raw: raw::Replication,
+        link: &str,
+        secrets: SecretsIn,
+    ) -> Option<Receiver> {
         let key = |leaf: &str| format!("{base}.{leaf}");
         let how = "write `account:` with `user` and `password` below it";
-        let account = self
-            .need(&key("account"), raw.account, how)
-            .and_then(|it| self.account(&key("account"), it, SecretsIn::Cluster));
+        let account =
+            self.need(&key("account"), raw.account, how).and_then(|it| self.account(&key("account"), it, secrets));
         let how = "leave `channel` out and it is called like the link";
         let channel = self.optional(&key("channel"), raw.channel, names::channel, how);
         if !self.written(&key("channel")) {
@@ -410,7 +427,7 @@ impl Validator<'_> {
         }
     }
 
-    fn lag(&mut self, base: &str, lag: raw::Lag) -> LagThresholds {
+    pub(super) fn lag(&mut self, base: &str, lag: raw::Lag) -> LagThresholds {
         let mut bound = |leaf: &str, text: Option<String>, default: (&str, Duration)| {
             let path = format!("{base}.{leaf}");
             let how = "write a duration such as `30s`, `5m` or `1h30m`";

@@ -96,13 +96,13 @@ pub fn load(flag: Option<&Path>) -> Result<Config, Vec<Problem>> {
     read(&text, &file, chosen_by, &folders)
 }
 
-/// Whether a text would load as the file at `file`.
+/// The links of a text as if it were the file at `file`.
 ///
 /// # Errors
 /// As [`load`].
-pub fn check(text: &str, file: &Path) -> Result<(), Vec<Problem>> {
+pub fn check(text: &str, file: &Path) -> Result<Vec<LinkSpec>, Vec<Problem>> {
     let folders = Folders { base: file.parent().unwrap_or(Path::new("")).to_owned(), home: etcetera::home_dir().ok() };
-    read(text, file, ChosenBy::Flag, &folders).map(drop)
+    read(text, file, ChosenBy::Flag, &folders).map(|config| config.links)
 }
 
 fn locate(

@@ -91,12 +91,15 @@ fn defaults_are_filled_in() {
     let config = parsed(SHORT).unwrap();
     let link = config.link(None).unwrap();
     let replication = link.replication().unwrap().replication;
-    assert_eq!((link.host.as_str(), replication.port, link.vip), ("pxc-source.staging.global", 3306, None));
+    assert_eq!(
+        (link.host.as_str(), replication.port, link.mesh().unwrap().vip),
+        ("pxc-source.staging.global", 3306, None)
+    );
     assert_eq!((replication.lag.warning.as_secs(), replication.lag.critical.as_secs()), (30, 300));
     assert_eq!((replication.channel.as_str(), &replication.tls), ("staging", &Tls::Disabled));
     assert_eq!(replication.replica_account.password, SecretRef::File("/home/dba/root.password".into()));
     assert!(replication.source_account.is_none());
-    assert!(matches!(&link.source, SourceLocation::Endpoints(endpoints) if endpoints.len() == 2));
+    assert!(matches!(link.mesh().unwrap().source, SourceLocation::Endpoints(endpoints) if endpoints.len() == 2));
 }
 
 #[test]
@@ -123,7 +126,7 @@ fn links_share_an_anchor() {
     let end = text.rfind("    replication:\n").unwrap();
     let text = format!("{}    replica: *dr\n{}", &text[..start], &text[end..]);
     let config = parsed(&text).unwrap();
-    assert_eq!(config.links[0].client, config.links[1].client);
+    assert_eq!(config.links[0].mesh().unwrap().client, config.links[1].mesh().unwrap().client);
     assert_eq!(config.links[1].host, "pxc-source.second.global");
 }
 
@@ -283,10 +286,6 @@ fn what_two_links_may_not_share() {
 
 #[test]
 fn what_this_version_does_not_serve_yet() {
-    assert_snapshot!(with(
-        "kubernetes: {context: dr, namespace: pxc, selector: app=pxc, container: pxc}",
-        "server: {host: 127.0.0.1, port: 3307}"
-    ));
     assert_snapshot!(with("mode: verify-identity, ca: /etc/mysql/ssl/ca.crt", "mode: required"));
     assert_snapshot!(with("mode: verify-identity", "mode: verify-ca"));
     assert_snapshot!(with("      tls: {mode: verify-identity, ca: /etc/mysql/ssl/ca.crt}\n", ""));
@@ -378,7 +377,7 @@ fn relative_paths_begin_at_the_file() {
         link.replication().unwrap().replication.account.password,
         SecretRef::File(folder.path().join("secrets/repl"))
     );
-    let SourceLocation::Kubernetes { cluster, .. } = &link.source else { panic!("kubernetes") };
+    let SourceLocation::Kubernetes { cluster, .. } = link.mesh().unwrap().source else { panic!("kubernetes") };
     assert_eq!(cluster.kubeconfig, Some(folder.path().join("kube/production")));
 }
 

@@ -10,6 +10,7 @@ mod names;
 mod raw;
 mod schema;
 pub mod secret;
+mod servers;
 mod service;
 pub mod show;
 mod structure;

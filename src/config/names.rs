@@ -1,6 +1,6 @@
 //! The forms of names and values: each function says what is wrong, in words that go after the value's path.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use jiff::SignedDuration;
 
@@ -42,6 +42,20 @@ pub(super) fn host(text: &str) -> Result<(), Fault> {
         [.., "localhost"] => Err("ends in localhost, which every resolver answers by itself"),
         [.., "svc"] | [.., "cluster", "local"] => Err("ends like a Service of the cluster's own DNS"),
         _ => Ok(()),
+    }
+}
+
+/// A server that is dialled as it is: an address, or a name as resolvers take it (docker-compose's may hold `_`). MySQL keeps it in a
+/// column of 255 characters.
+pub(super) fn server(text: &str) -> Result<(), Fault> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match text.parse::<IpAddr>() {
+        Ok(address) if address.is_unspecified() || address.is_multicast() => Err("is no address of one machine"),
+        Ok(_) => Ok(()),
+        Err(_) if text.is_empty() => Err("is empty"),
+        Err(_) if text.len() > 255 => Err("is longer than 255 characters"),
+        Err(_) if text.split('.').all(|part| !part.is_empty() && part.chars().all(allowed)) => Ok(()),
+        Err(_) => Err("is neither a host name nor an address"),
     }
 }
 

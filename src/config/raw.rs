@@ -117,26 +117,26 @@ pub(super) enum AddressType {
     ExternalIp,
 }
 
-/// An address where the source is reachable from the replica's cluster.
+/// An address where the source is reachable from the replica.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Endpoint {
-    /// The IPv4 address.
-    #[schemars(required, extend("format" = "ipv4"))]
+    /// The IPv4 address; beside `replica.server` a host name or any address.
+    #[schemars(required)]
     pub(super) address: Option<String>,
     /// The port.
     #[schemars(required, range(min = 1))]
     pub(super) port: Option<u16>,
 }
 
-/// The replica side.
+/// The replica side: exactly one of `kubernetes` and `server`.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(extend("oneOf" = [{"required": ["kubernetes"]}, {"required": ["server"]}]))]
 pub(super) struct Replica {
     /// The cluster in which the members run.
     pub(super) kubernetes: Option<ClientKubernetes>,
-    /// A server without Kubernetes and mesh. Not served by this version.
-    #[expect(dead_code, reason = "that it is written is enough to refuse it until it is served")]
+    /// A server without Kubernetes and mesh; the source is then one of `endpoints`.
     pub(super) server: Option<Server>,
     /// The account that reads the replica and runs the channel's statements.
     #[schemars(required)]
@@ -167,13 +167,11 @@ pub(super) struct ClientKubernetes {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Server {
-    /// Its name or address.
+    /// Its name or address, as this machine reaches it.
     #[schemars(required)]
-    #[expect(dead_code, reason = "part of the shape; `replica.server` is refused as a whole until it is served")]
     pub(super) host: Option<String>,
     /// Its port. Default: 3306.
     #[schemars(range(min = 1))]
-    #[expect(dead_code, reason = "part of the shape; `replica.server` is refused as a whole until it is served")]
     pub(super) port: Option<u16>,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{names, raw, show::Origin, validate::Validator};
-use crate::domain::spec::{ClientSpec, LinkSpec, PortSpec, Protocol, ServiceSpec, SourceLocation};
+use crate::domain::spec::{ClientSpec, Ends, LinkSpec, MeshEnds, PortSpec, Protocol, ServiceSpec, SourceLocation};
 
 impl Validator<'_> {
     pub(super) fn service_link(&mut self, base: &str, name: &str, link: raw::Link) -> Option<LinkSpec> {
@@ -27,7 +27,8 @@ impl Validator<'_> {
         let client = self.need(&key("client"), link.client, how);
         let client = client.and_then(|client| self.client(&key("client"), client));
         let service = ServiceSpec::Ports(ports?);
-        Some(LinkSpec { name: name.to_owned(), host: host?, vip, source: source?, client: client?, service })
+        let ends = Ends::Mesh(Box::new(MeshEnds { vip, source: source?, client: client? }));
+        Some(LinkSpec { name: name.to_owned(), host: host?, ends, service })
     }
 
     fn service_source(

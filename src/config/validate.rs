@@ -104,12 +104,6 @@ impl<'a> Validator<'a> {
         self.findings.add(at, problem);
     }
 
-    /// A key of the shape that this version does not serve.
-    pub(super) fn not_yet(&mut self, path: &str, instead: &str) {
-        let message = format!("`{path}` is not served by this version yet");
-        self.findings.add_near(path, Code::NotSupportedYet, message, Hint::text(instead));
-    }
-
     /// A path of this machine: relative ones begin at the configuration file, `~/` at home.
     pub(super) fn path(&self, text: &str) -> PathBuf {
         match (text.strip_prefix("~/"), &self.folders.home) {

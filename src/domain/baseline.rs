@@ -18,14 +18,14 @@ const LONGEST: usize = 128 << 10;
 
 /// What the replica had of its own at setup; `None` where nobody wrote it down, as on a link without a ServiceEntry.
 pub fn recorded(spec: &LinkSpec, facts: &Facts) -> Option<GtidSet> {
-    desired::records(spec, facts).get(RECORD)?.parse().ok()
+    desired::records(spec.mesh()?, facts).get(RECORD)?.parse().ok()
 }
 
 /// What is to be written down: what the replica has of its own now, if nothing was written down before.
 ///
 /// `None` too where a member of either side was not read: a set with holes would make old transactions look new later.
 pub fn to_record(spec: &LinkSpec, facts: &Facts) -> Option<String> {
-    if desired::records(spec, facts).contains_key(RECORD) {
+    if desired::records(spec.mesh()?, facts).contains_key(RECORD) {
         return None;
     }
     let (source, replica) = (executed(facts, Side::Source)?, executed(facts, Side::Replica)?);

@@ -10,12 +10,12 @@ pub enum Event {
     Target {
         /// The link.
         link: String,
-        /// Context, namespace and name of the source.
+        /// Context, namespace and name of the source, or its host and port.
         source: String,
-        /// Context, namespace and pods of the side that uses the name.
+        /// Context, namespace and pods of the side that uses the name, or host and port of the replica.
         client: String,
-        /// The mesh name with its port.
-        host: String,
+        /// The mesh name with its port; `None` on a link through no mesh.
+        host: Option<String>,
     },
     /// Something begins.
     Started {

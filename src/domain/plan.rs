@@ -163,28 +163,31 @@ pub struct MeshPreviews {
     pub destination_rule: Preview,
 }
 
-/// Makes the plan of `setup`: mesh objects, proof of the path and, where the link carries replication, the channel and its
-/// threads. The lock is not a step of it.
+/// Makes the plan of `setup`: of a link through a mesh its objects and the proof of the path; where the link carries replication, the
+/// channel and its threads. The lock is not a step of it.
 ///
 /// # Errors
 /// Why no member can carry the channel (see [`desired::pick_member`]).
-pub fn plan(spec: &LinkSpec, facts: &Facts, previews: &MeshPreviews) -> Result<Plan, Problem> {
-    let members = facts.client.members.got().map_or(&[][..], Vec::as_slice);
-    let pods: Vec<&str> = members.iter().map(|member| member.pod.name.as_str()).collect();
-    let mut steps = vec![
-        object_step(StepKind::ServiceEntry, "ServiceEntry", &previews.service_entry),
-        object_step(StepKind::DestinationRule, "DestinationRule", &previews.destination_rule),
-        Step { kind: StepKind::Path, target: format!("network path from {}", pods.join(", ")), action: Action::Read },
-    ];
+pub fn plan(spec: &LinkSpec, facts: &Facts, previews: Option<&MeshPreviews>) -> Result<Plan, Problem> {
+    let mut steps = previews.map_or_else(Vec::new, |previews| mesh_steps(facts, previews));
     if let Some(link) = spec.replication() {
         steps.extend(channel_steps(link, facts)?);
     }
     Ok(Plan { steps })
 }
 
+fn mesh_steps(facts: &Facts, previews: &MeshPreviews) -> Vec<Step> {
+    let pods: Vec<&str> = facts.client.pods().map(|member| member.pod.name.as_str()).collect();
+    vec![
+        object_step(StepKind::ServiceEntry, "ServiceEntry", &previews.service_entry),
+        object_step(StepKind::DestinationRule, "DestinationRule", &previews.destination_rule),
+        Step { kind: StepKind::Path, target: format!("network path from {}", pods.join(", ")), action: Action::Read },
+    ]
+}
+
 fn channel_steps(link: ReplicationLink<'_>, facts: &Facts) -> Result<[Step; 2], Problem> {
     let member = desired::pick_member(link, facts)?;
-    let pod = &member.pod.name;
+    let pod = member.name();
     let name = &link.replication.channel;
     let existing = member
         .server()
@@ -271,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_first_setup_creates_everything() {
-        let plan = plan(&spec(), &unlinked(), &previews(None)).unwrap();
+        let plan = plan(&spec(), &unlinked(), Some(&previews(None))).unwrap();
         let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.kind).collect();
         assert_eq!(
             kinds,
@@ -296,7 +299,7 @@ mod tests {
     fn a_link_in_order_has_an_empty_plan() {
         let mut before = object("240.0.0.7");
         before["metadata"]["resourceVersion"] = json!("6");
-        let plan = plan(&spec(), &facts(), &previews(Some(before))).unwrap();
+        let plan = plan(&spec(), &facts(), Some(&previews(Some(before)))).unwrap();
         assert!(plan.is_empty(), "{plan:#?}");
         let note = Some("password: not compared".to_owned());
         assert_eq!(step(&plan, StepKind::Channel).action, Action::Unchanged { note });
@@ -306,7 +309,7 @@ mod tests {
     fn a_difference_is_shown_field_by_field_and_a_changed_channel_is_started_again() {
         let mut facts = facts();
         sample::replica(&mut facts, 0).channels[0].settings.retry_count = 10;
-        let plan = plan(&spec(), &facts, &previews(Some(object("240.0.0.9")))).unwrap();
+        let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.9"))))).unwrap();
         let field = |field: &str, before: &str, after: &str| FieldChange {
             field: field.to_owned(),
             before: before.to_owned(),
@@ -335,7 +338,7 @@ mod tests {
             let channel = &mut sample::replica(&mut facts, 0).channels[0];
             channel.receiver = ThreadState { state: receiver.to_owned(), error: None };
             channel.applier = ThreadState { state: applier.to_owned(), error: None };
-            let plan = plan(&spec(), &facts, &previews(Some(object("240.0.0.7")))).unwrap();
+            let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.7"))))).unwrap();
             let started = match &step(&plan, StepKind::Start).action {
                 Action::Start { threads } => threads.clone(),
                 Action::Unchanged { .. } => Vec::new(),
@@ -349,8 +352,8 @@ mod tests {
     fn without_a_member_to_carry_the_channel_there_is_no_plan() {
         let mut facts = unlinked();
         for one in sample::replicas(&mut facts) {
-            one.pod.ready = false;
+            one.pod().ready = false;
         }
-        assert_eq!(plan(&spec(), &facts, &previews(None)).unwrap_err().code, Code::MemberNotReady);
+        assert_eq!(plan(&spec(), &facts, Some(&previews(None))).unwrap_err().code, Code::MemberNotReady);
     }
 }

@@ -4,17 +4,20 @@ use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::{
     channel::desired_channel,
+    code::Code,
     facts::{
         AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClientSurroundings, ClusterFacts, DirectFacts,
-        EntryEndpoint, EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MeshConfigFacts, MeshFacts, NamedEntry,
-        NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts, ServerSettings,
-        ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings, ThreadState, UsedRange,
+        EntryEndpoint, EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MemberPlace, MeshConfigFacts, MeshFacts,
+        NamedEntry, NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ReceiverLogin,
+        ServerFacts, ServerSettings, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings,
+        ThreadState, UsedRange,
     },
     gtid::GtidSet,
-    problem::Fetched,
+    problem::{Fetched, Problem},
     spec::{
-        Account, AddressType, ClientSpec, ClusterRef, Endpoint, EntranceSpec, LagThresholds, LinkSpec, PortSpec,
-        Protocol, ReplicationSpec, SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls,
+        Account, AddressType, ClientSpec, ClusterRef, Endpoint, Ends, EntranceSpec, LagThresholds, LinkSpec, MeshEnds,
+        PortSpec, Protocol, ReplicationSpec, SecretRef, ServerAddress, ServerEnds, ServiceSpec, SourceLocation,
+        SourceTarget, Tls,
     },
 };
 
@@ -48,13 +51,15 @@ pub(crate) fn spec() -> LinkSpec {
     LinkSpec {
         name: "production".to_owned(),
         host: "pxc-source.production.global".to_owned(),
-        vip: None,
-        source: SourceLocation::Kubernetes {
-            cluster: cluster("production"),
-            target: SourceTarget::Service("pxc".to_owned()),
-            entrance: EntranceSpec { way: None, address_type: AddressType::InternalIp, limit: 32 },
-        },
-        client: ClientSpec { cluster: cluster("dr"), selector: "app=pxc".to_owned(), container: "pxc".to_owned() },
+        ends: Ends::Mesh(Box::new(MeshEnds {
+            vip: None,
+            source: SourceLocation::Kubernetes {
+                cluster: cluster("production"),
+                target: SourceTarget::Service("pxc".to_owned()),
+                entrance: EntranceSpec { way: None, address_type: AddressType::InternalIp, limit: 32 },
+            },
+            client: ClientSpec { cluster: cluster("dr"), selector: "app=pxc".to_owned(), container: "pxc".to_owned() },
+        })),
         service: ServiceSpec::Replication(Box::new(ReplicationSpec {
             port: 3306,
             source_account: Some(account("pxc_link")),
@@ -64,6 +69,24 @@ pub(crate) fn spec() -> LinkSpec {
             tls: Tls::VerifyIdentity { ca: "/etc/mysql/tls/ca.crt".to_owned() },
             lag: LagThresholds { warning: Duration::from_secs(30), critical: Duration::from_mins(5) },
         })),
+    }
+}
+
+/// The ends of a link in its mesh, to be changed.
+pub(crate) fn mesh(spec: &mut LinkSpec) -> &mut MeshEnds {
+    match &mut spec.ends {
+        Ends::Mesh(ends) => ends,
+        Ends::Servers(ends) => panic!("no mesh: {ends:?}"),
+    }
+}
+
+impl MemberFacts {
+    /// The pod, to be changed.
+    pub(crate) fn pod(&mut self) -> &mut PodFacts {
+        match &mut self.place {
+            MemberPlace::Pod(pod) => pod,
+            MemberPlace::Server { address } => panic!("no pod: {address}"),
+        }
     }
 }
 
@@ -86,9 +109,55 @@ pub(crate) fn ports_spec() -> LinkSpec {
 /// The same link with addresses of the source instead of its cluster.
 pub(crate) fn endpoints_spec() -> LinkSpec {
     let mut spec = spec();
-    spec.source = SourceLocation::Endpoints(vec![endpoint("198.18.0.21:31306"), endpoint("198.18.0.11:31306")]);
+    mesh(&mut spec).source =
+        SourceLocation::Endpoints(vec![endpoint("198.18.0.21:31306"), endpoint("198.18.0.11:31306")]);
     replication(&mut spec).source_account = None;
     spec
+}
+
+/// The same between two servers without Kubernetes.
+pub(crate) fn direct_spec() -> LinkSpec {
+    let at = |host: &str, port| ServerAddress { host: host.to_owned(), port };
+    let mut spec = spec();
+    spec.host = "db.example".to_owned();
+    spec.ends = Ends::Servers(ServerEnds { source: at("db.example", 3306), replica: at("127.0.0.1", 3307) });
+    spec
+}
+
+/// A link of two servers, running and caught up.
+pub(crate) fn direct_facts() -> Facts {
+    let member = |address: &str, server: ServerFacts| MemberFacts {
+        place: MemberPlace::Server { address: address.to_owned() },
+        server: Some(Fetched::Got(server)),
+        resolved: None,
+        sidecar_log: None,
+    };
+    let mut replica = server(REPLICA[0], 11);
+    let settings = desired_channel(direct_spec().replication().unwrap());
+    replica.channels.push(ChannelFacts { settings, ..channel() });
+    let no_mesh = Problem::new(Code::NoMesh, "x");
+    Facts {
+        source: SourceFacts {
+            cluster: None,
+            pxc: None,
+            services: None,
+            nodes: None,
+            members: Fetched::Got(vec![member("db.example:3306", server(SOURCE[0], 1))]),
+            policies: None,
+            surroundings: None,
+        },
+        client: ClientFacts {
+            members: Fetched::Got(vec![member("127.0.0.1:3307", replica)]),
+            ..ClientFacts::unread(&no_mesh)
+        },
+        paths: Vec::new(),
+        receiver_login: Some(Fetched::Got(ReceiverLogin {
+            account: "repl@10.0.0.%".to_owned(),
+            server_uuid: SOURCE[0].to_owned(),
+            tls: "TLS verify-identity by /etc/mysql/tls/ca.crt".to_owned(),
+        })),
+        ..facts()
+    }
 }
 
 fn cluster(context: &str, uid: &str) -> ClusterFacts {
@@ -355,7 +424,7 @@ pub(crate) fn source_service(facts: &mut Facts) -> &mut ServiceFacts {
 pub(crate) fn facts() -> Facts {
     let sidecar = Sidecar::Present { ready: true };
     let member = |pod: PodFacts, server: ServerFacts| MemberFacts {
-        pod,
+        place: MemberPlace::Pod(Box::new(pod)),
         server: Some(Fetched::Got(server)),
         resolved: None,
         sidecar_log: None,
@@ -390,6 +459,7 @@ pub(crate) fn facts() -> Facts {
             lease: Fetched::Got(None),
         },
         paths: vec![path("pxc-0"), path("pxc-1")],
+        receiver_login: None,
         objects: None,
     }
 }

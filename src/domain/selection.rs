@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn what_a_skipped_check_waits_for_stays_with_it() {
         let mut facts = facts();
-        replicas(&mut facts)[0].pod.sidecar = Sidecar::Absent;
+        replicas(&mut facts)[0].pod().sidecar = Sidecar::Absent;
         let report = kept(&only(&["path.query"]), &facts);
         let failed = |check: &Check| matches!(check.outcome, Outcome::Failed(_));
         assert!(report.checks.iter().any(|check| check.id == ids::PATH_QUERY && !check.is_good()));

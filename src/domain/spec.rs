@@ -11,21 +11,64 @@ use serde::{Deserialize, Serialize};
 
 use super::check::Side;
 
-/// A link: a name in the client's mesh that leads to a Service of another cluster.
+/// A link: a name by which a Service of another cluster is reached, or two servers without any cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkSpec {
     /// The name in `links:`; a DNS label.
     pub name: String,
-    /// The mesh name; `pxc-source.<name>.global` unless given, for a link that carries replication.
+    /// What the channel or another client dials. In a mesh the mesh name, `pxc-source.<name>.global` unless given, for a link that
+    /// carries replication; without one the source's own name or address.
     pub host: String,
+    /// Where both ends are.
+    pub ends: Ends,
+    /// What travels.
+    pub service: ServiceSpec,
+}
+
+/// Where both ends of a link are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ends {
+    /// The client's pods are in a mesh, in which the link makes a name.
+    Mesh(Box<MeshEnds>),
+    /// Two servers that reach each other as they are: no Kubernetes, no mesh.
+    Servers(ServerEnds),
+}
+
+/// The ends of a link that goes through a mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeshEnds {
     /// The virtual address, if the configuration fixes it; in 240.0.0.0/4 and outside 240.240.0.0/16.
     pub vip: Option<Ipv4Addr>,
     /// Where the name leads to.
     pub source: SourceLocation,
     /// Who uses the name.
     pub client: ClientSpec,
-    /// What travels.
-    pub service: ServiceSpec,
+}
+
+/// The ends of a link that goes through no mesh.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerEnds {
+    /// Where replica and this machine reach the source.
+    pub source: ServerAddress,
+    /// Where this machine reaches the replica.
+    pub replica: ServerAddress,
+}
+
+/// A server that is reached directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// A host name or an address.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+}
+
+impl fmt::Display for ServerAddress {
+    /// As `host:port`; an IPv6 address in brackets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+    }
 }
 
 impl LinkSpec {
@@ -44,6 +87,14 @@ impl LinkSpec {
         match &self.service {
             ServiceSpec::Replication(replication) => Some(ReplicationLink { link: self, replication }),
             ServiceSpec::Ports(_) => None,
+        }
+    }
+
+    /// The link as one that goes through a mesh, if it is one.
+    pub fn mesh(&self) -> Option<MeshLink<'_>> {
+        match &self.ends {
+            Ends::Mesh(ends) => Some(MeshLink::of(self, ends)),
+            Ends::Servers(_) => None,
         }
     }
 
@@ -72,7 +123,40 @@ impl std::ops::Deref for ReplicationLink<'_> {
     }
 }
 
-/// Exactly one way to find the source.
+/// A link of which it is known that it goes through a mesh; everything of the link is reached through it.
+#[derive(Debug, Clone, Copy)]
+pub struct MeshLink<'a> {
+    link: &'a LinkSpec,
+    /// The virtual address, if the configuration fixes it.
+    pub vip: Option<Ipv4Addr>,
+    /// Where the name leads to.
+    pub source: &'a SourceLocation,
+    /// Who uses the name.
+    pub client: &'a ClientSpec,
+}
+
+impl<'a> MeshLink<'a> {
+    /// A link with the ends that it has.
+    pub(crate) fn of(link: &'a LinkSpec, ends: &'a MeshEnds) -> Self {
+        Self { link, vip: ends.vip, source: &ends.source, client: &ends.client }
+    }
+
+    /// The same as if its virtual address were left to be derived.
+    #[must_use]
+    pub(crate) fn without_vip(self) -> Self {
+        Self { vip: None, ..self }
+    }
+}
+
+impl std::ops::Deref for MeshLink<'_> {
+    type Target = LinkSpec;
+
+    fn deref(&self) -> &LinkSpec {
+        self.link
+    }
+}
+
+/// Exactly one way to find the source of a link that goes through a mesh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceLocation {
     /// A Service of a cluster whose API can be reached.

@@ -12,7 +12,7 @@ use crate::{
     domain::{
         desired::Entrance,
         judge::peer::{self, Exemption},
-        spec::{Endpoint, LinkSpec, PortSpec, ServiceSpec},
+        spec::{Endpoint, MeshLink, PortSpec, ServiceSpec},
     },
     k8s::observe::LINK_LABEL,
 };
@@ -21,7 +21,7 @@ use crate::{
 #[derive(Debug, Clone, Copy)]
 pub struct Parameters<'a> {
     /// The link.
-    pub spec: &'a LinkSpec,
+    pub spec: MeshLink<'a>,
     /// The namespace of the client's pods.
     pub namespace: &'a str,
     /// The virtual address.
@@ -33,7 +33,7 @@ pub struct Parameters<'a> {
 }
 
 /// The name of both objects.
-pub fn name(spec: &LinkSpec) -> String {
+pub fn name(spec: MeshLink<'_>) -> String {
     match spec.service {
         ServiceSpec::Replication(_) => format!("pxc-source-{}", spec.name),
         ServiceSpec::Ports(_) => format!("pxc-link-{}", spec.name),
@@ -74,7 +74,7 @@ pub struct Destination {
 }
 
 /// Where a ServiceEntry that [`service_entry`] made leads; `None` where somebody made something else of it.
-pub fn described(spec: &LinkSpec, entry: &Value) -> Option<Destination> {
+pub fn described(spec: MeshLink<'_>, entry: &Value) -> Option<Destination> {
     let [vip] = entry["spec"]["addresses"].as_array()?.as_slice() else { return None };
     let mut ports = Vec::new();
     for port in spec.ports() {
@@ -102,7 +102,7 @@ pub fn destination_rule(parameters: &Parameters<'_>) -> Value {
 }
 
 /// A PeerAuthentication of the source as it is to be: one of the link's own, or the one thing that somebody else's is to say more.
-pub fn peer_authentication(spec: &LinkSpec, namespace: &str, exemption: &Exemption) -> Value {
+pub fn peer_authentication(spec: MeshLink<'_>, namespace: &str, exemption: &Exemption) -> Value {
     let mut object = manifest::parse(include_str!("../../manifests/mesh/peerauthentication.yaml"));
     object["metadata"]["namespace"] = json!(namespace);
     let plain = |port: &u16| (port.to_string(), json!({"mode": "DISABLE"}));
@@ -162,7 +162,7 @@ mod tests {
     fn made(entrances: &[Entrance], version: &str, object: fn(&Parameters<'_>) -> Value) -> Value {
         let spec = sample::spec();
         let vip = Ipv4Addr::new(240, 0, 0, 7);
-        object(&Parameters { spec: &spec, namespace: "pxc", vip, entrances, version })
+        object(&Parameters { spec: spec.mesh().unwrap(), namespace: "pxc", vip, entrances, version })
     }
 
     #[test]
@@ -185,12 +185,12 @@ mod tests {
     fn an_entry_is_read_as_it_was_written() {
         let entrances = ["198.18.0.20:31306", "198.18.0.3:31306"].map(entrance);
         let mut entry = made(&entrances, "v1", service_entry);
-        let Destination { vip, ports } = described(&sample::spec(), &entry).unwrap();
+        let Destination { vip, ports } = described(sample::spec().mesh().unwrap(), &entry).unwrap();
         let endpoints: Vec<String> = ports[0].1.iter().map(ToString::to_string).collect();
         assert_eq!((vip, ports.len()), (Ipv4Addr::new(240, 0, 0, 7), 1));
         assert_eq!(endpoints, ["198.18.0.3:31306", "198.18.0.20:31306"]);
         entry["spec"]["endpoints"][0]["address"] = json!("db.example");
-        assert_eq!(described(&sample::spec(), &entry), None);
+        assert_eq!(described(sample::spec().mesh().unwrap(), &entry), None);
     }
 
     #[test]

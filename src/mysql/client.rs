@@ -1,6 +1,6 @@
 //! One connection to one server: connect, ask, give up in time. The only place where `mysql_async` is called.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use mysql_async::{Conn, DriverError, Error, IoError, OptsBuilder, Row, SslOpts, prelude::Queryable};
 use secrecy::{ExposeSecret, SecretString};
@@ -35,6 +35,32 @@ pub struct Target {
     pub port: u16,
 }
 
+/// How a connection to a server is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Encryption {
+    /// Not at all; a password that needs it is sent under the server's own public key.
+    None,
+    /// Encrypted, whatever certificate the server has. A server without TLS is refused rather than spoken to in clear.
+    Unverified,
+    /// Encrypted, and the server's certificate must come from the CA and name the host that is dialled.
+    Verified {
+        /// A file of PEM certificates.
+        ca: PathBuf,
+    },
+}
+
+impl Encryption {
+    fn options(&self) -> Option<SslOpts> {
+        match self {
+            Self::None => None,
+            Self::Unverified => Some(SslOpts::default().with_danger_accept_invalid_certs(true)),
+            Self::Verified { ca } => {
+                Some(SslOpts::default().with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true))
+            }
+        }
+    }
+}
+
 /// A session on one server. It never moves to another server and never reconnects: after a deadline that passed, a query
 /// that was dropped or a connection that broke, every further call fails with [`MysqlError::Lost`].
 pub struct Server {
@@ -55,14 +81,14 @@ impl fmt::Debug for Server {
 impl Server {
     /// Logs in and sets up the session: UTC, utf8mb4, an empty `sql_mode`, no Galera synchronisation before reads.
     ///
-    /// The connection is encrypted and the server's certificate is not verified: it goes through a port-forward, which is
-    /// inside the TLS of the API server and leads to the named pod, and the name it is dialled by is this machine's.
-    /// A server without TLS is refused rather than spoken to in clear.
+    /// A port-forward is inside the TLS of the API server and leads to the named pod, and the name it is dialled by is this
+    /// machine's: there the server's certificate needs no verification.
     ///
     /// # Errors
     /// Unreachable, TLS, login refused, out of time, or a version older than 8.0.26.
     pub async fn connect(
         target: &Target,
+        encryption: &Encryption,
         user: &str,
         password: &SecretString,
         deadline: Deadline,
@@ -72,7 +98,7 @@ impl Server {
             .tcp_port(target.port)
             .user(Some(user))
             .pass(Some(password.expose_secret()))
-            .ssl_opts(SslOpts::default().with_danger_accept_invalid_certs(true))
+            .ssl_opts(encryption.options())
             // Otherwise the driver moves to the socket the server names, if this machine has one of that name.
             .prefer_socket(false)
             .max_allowed_packet(Some(PACKET_BYTES))

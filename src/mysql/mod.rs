@@ -3,10 +3,12 @@
 mod client;
 mod error;
 mod grants;
+mod lock;
 mod observe;
 mod operate;
 mod statements;
 
-pub use client::{Server, Target};
+pub use client::{Encryption, Server, Target};
 pub use error::MysqlError;
 pub use grants::{Grant, Role};
+pub use lock::Answer;

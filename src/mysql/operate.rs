@@ -154,7 +154,7 @@ impl Server {
 }
 
 /// A channel's name as a literal, if a link can have that channel.
-fn channel_literal(channel: &str) -> Result<Zeroizing<String>, MysqlError> {
+pub(super) fn channel_literal(channel: &str) -> Result<Zeroizing<String>, MysqlError> {
     let refused = || MysqlError::ChannelName { channel: channel.to_owned() };
     let fits = (1..=64).contains(&channel.len())
         && channel.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))

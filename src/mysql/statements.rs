@@ -26,6 +26,9 @@ statements! {
     CHANNEL_THREADS "channel_threads.sql";
     GRANTS "grants.sql";
     IDENTITY "identity.sql";
+    LOCK_CHECK "lock_check.sql";
+    LOCK_HOLDER "lock_holder.sql";
+    LOCK_TAKE "lock_take.sql";
     RESET_REPLICA_ALL "reset_replica_all.sql";
     SERVER "server.sql";
     SESSION_NAMES "session_names.sql";

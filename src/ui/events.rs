@@ -134,14 +134,17 @@ fn line(event: &Event, theme: Theme) -> Option<String> {
         Some(format!("{mark}  {}{gap}{}", printable(what), printable(&rest)))
     };
     match event {
-        Event::Target { link, source, client, host } => Some(format!(
-            "link {}: {} {} {} through {}",
-            theme.paint(Tone::Strong, printable(link)),
-            printable(source),
-            theme.sign(Sign::Arrow),
-            printable(client),
-            printable(host)
-        )),
+        Event::Target { link, source, client, host } => {
+            let through = host.as_ref().map(|host| format!(" through {}", printable(host)));
+            Some(format!(
+                "link {}: {} {} {}{}",
+                theme.paint(Tone::Strong, printable(link)),
+                printable(source),
+                theme.sign(Sign::Arrow),
+                printable(client),
+                through.unwrap_or_default()
+            ))
+        }
         Event::Started { what } => {
             let mark = theme.paint(Tone::Faint, format!("{:<6}", theme.sign(Sign::Ellipsis)));
             Some(format!("{mark}  {}", printable(what)))
@@ -189,7 +192,7 @@ mod tests {
                 link: "production".into(),
                 source: "production/pxc/pxc".into(),
                 client: "dr/pxc (pxc-0, pxc-1)".into(),
-                host: "pxc-source.production.global:3306".into(),
+                host: Some("pxc-source.production.global:3306".into()),
             },
             Event::Started { what: what() },
             Event::Waiting { what: what(), seen: "no listener".into(), elapsed_seconds: 1.0, deadline_seconds: 30.0 },

@@ -58,7 +58,7 @@ impl Run<'_> {
     pub(super) async fn restart_members(&self, restarts: &[Restart], done: &mut Done) -> Result<(), Failure> {
         let (session, cluster) = (self.session, self.sides.client()?);
         for restart in restarts {
-            self.may_go_on("before the members were made anew")?;
+            self.may_go_on("before the members were made anew").await?;
             done.changed_beside(&restart.title, "changed");
             let now = Timestamp::now().to_string();
             let value = restart.value.as_deref().unwrap_or(&now);
@@ -74,7 +74,8 @@ impl Run<'_> {
                     return Ok(Look::NotYet(format!("{}: {left}", place.title())));
                 }
             }
-            let pods = pods::pods(cluster, &session.spec.client.selector, session.deadline.at_most(QUESTION)).await?;
+            let selector = &session.mesh()?.client.selector;
+            let pods = pods::pods(cluster, selector, session.deadline.at_most(QUESTION)).await?;
             let back = |pod: &&PodFacts| {
                 pod.ready && pod.dns_capture == Some(true) && pod.sidecar == (Sidecar::Present { ready: true })
             };
@@ -101,7 +102,7 @@ impl Run<'_> {
                 step.kind == StepKind::PeerAuthentication && step.target == target && step.action.writes()
             };
             let Some(step) = plan.steps.iter().find(of_it) else { continue };
-            self.may_go_on("before a policy of the source was applied")?;
+            self.may_go_on("before a policy of the source was applied").await?;
             let cluster = self.sides.cluster(Side::Source)?;
             if matches!(step.action, Action::Create { .. }) {
                 done.created(Side::Source, &target, object);
@@ -134,7 +135,7 @@ impl Run<'_> {
         let mut waiting = offers::unresolved(facts, vip);
         let writes = |kind: StepKind| plan.steps.iter().find(|step| step.kind == kind && step.action.writes());
         if let Some(step) = writes(StepKind::CorednsStub) {
-            self.may_go_on("before CoreDNS was given a stub")?;
+            self.may_go_on("before CoreDNS was given a stub").await?;
             if matches!(step.action, Action::Create { .. }) {
                 done.created_stub(&step.target);
             } else {
@@ -148,7 +149,7 @@ impl Run<'_> {
         if let Some(step) = writes(StepKind::CorednsRestart)
             && let Some(deployment) = taken.offered.stub.as_ref().and_then(|stub| stub.restart.as_ref())
         {
-            self.may_go_on("before CoreDNS was restarted")?;
+            self.may_go_on("before CoreDNS was restarted").await?;
             done.changed_beside(&step.target, "restarted");
             let restart = async { Ok(coredns::restart(cluster, deployment, session.deadline).await?) };
             session.stage(step.target.clone(), |()| "restart begun".to_owned(), restart).await?;
@@ -167,7 +168,7 @@ impl Run<'_> {
 /// Waits until the mesh name resolves to the virtual address, and to nothing else, in every one of the pods.
 async fn resolved(session: &Session, sides: &Sides, pods: &[String], vip: IpAddr, what: &str) -> Result<(), Problem> {
     let cluster = sides.client()?;
-    let container = session.spec.client.container.as_str();
+    let container = session.mesh()?.client.container.as_str();
     let look = || async {
         let ask = |pod: &String| {
             let pod = pod.clone();
@@ -230,6 +231,7 @@ pub(super) async fn take_stub_out(session: &Session, sides: &Sides, deadline: De
 }
 
 /// What a link made beside its own objects, as its ServiceEntry remembers it.
+#[derive(Default)]
 pub(super) struct Beside {
     /// Where CoreDNS has a stub of it.
     stubs: Vec<coredns::Part>,
@@ -245,7 +247,7 @@ impl Beside {
     /// Looks at everything that the link's objects remember.
     pub(super) async fn look(session: &Session, sides: &Sides, objects: &[serde_json::Value]) -> Result<Self, Problem> {
         let record = |key: &str| objects.iter().find_map(|object| object["metadata"]["annotations"][key].as_str());
-        let mut beside = Self { stubs: Vec::new(), restart: None, policies: Vec::new(), left: Vec::new() };
+        let mut beside = Self::default();
         if record(STUB_RECORD).is_some()
             && let Some((found, parts)) = stubs(session, sides, session.deadline).await?
         {
@@ -331,7 +333,7 @@ const STANDS: &str = "is somebody else's, and setup changed it";
 /// A policy of the source that is left as it is, with the command that undoes what setup did to it.
 fn stays(session: &Session, record: &PolicyRecord, policy: Option<&serde_json::Value>, why: &str) -> Problem {
     let mut argv = vec!["kubectl".to_owned()];
-    if let SourceLocation::Kubernetes { cluster, .. } = &session.spec.source {
+    if let Some(SourceLocation::Kubernetes { cluster, .. }) = session.spec.mesh().map(|mesh| mesh.source) {
         let kubeconfig = cluster.kubeconfig.iter().map(|path| path.display().to_string());
         argv.extend(kubeconfig.flat_map(|path| ["--kubeconfig".to_owned(), path]));
         argv.extend(cluster.context.iter().flat_map(|context| ["--context".to_owned(), context.clone()]));

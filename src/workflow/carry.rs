@@ -3,9 +3,11 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use super::{
-    gather, offers, prove,
+    gather,
+    lock::Lock,
+    offers, prove,
     session::Session,
-    setup::{Finished, Made, Options, refuse},
+    setup::{Finished, InMesh, Made, Options, refuse},
     sides::{Live, Sides},
     start::{self, Agreed},
     undo::Done,
@@ -21,10 +23,10 @@ use crate::{
         judge,
         plan::{Action, Plan, StepKind},
         problem::Problem,
-        spec::ReplicationLink,
+        spec::{MeshLink, ReplicationLink},
     },
     error::Failure,
-    k8s::{apply, lease::Held},
+    k8s::apply,
     wait::Deadline,
 };
 
@@ -34,18 +36,20 @@ pub(super) struct Run<'a> {
     pub(super) sides: &'a Sides,
     pub(super) options: Options,
     /// The link's lock; none for a run that has nothing to write.
-    pub(super) lock: Option<&'a Held>,
+    pub(super) lock: Option<&'a Lock>,
 }
 
 impl Run<'_> {
     /// All stages. `done` knows at any moment what was written.
     pub(super) async fn stages(&self, made: Made, done: &mut Done) -> Result<Finished, Failure> {
-        let Made { mut facts, plan, vip, objects, carrier, taken, .. } = made;
+        let Made { mut facts, plan, in_mesh, carrier, .. } = made;
         let session = self.session;
-        self.apply_policies(&plan, &taken, &mut facts, done).await?;
-        self.apply_objects(&plan, &objects, done).await?;
-        self.put_stub(&plan, &taken, &facts, vip, done).await?;
-        self.prove_path(&mut facts, vip, done).await?;
+        if let (Some(mesh), Some(InMesh { vip, objects, taken })) = (session.spec.mesh(), &in_mesh) {
+            self.apply_policies(&plan, taken, &mut facts, done).await?;
+            self.apply_objects(&plan, objects, done).await?;
+            self.put_stub(&plan, taken, &facts, *vip, done).await?;
+            self.prove_path(mesh, &mut facts, *vip, done).await?;
+        }
         let (facts, status) = if let (Some(link), Some(member)) = (session.spec.replication(), carrier) {
             self.replicate(link, &member, &facts, &plan, done).await?;
             let until = self.options.until_caught_up;
@@ -74,8 +78,8 @@ impl Run<'_> {
         let mut live = self.sides.open_judged(Side::Replica, member, facts, session.deadline).await?;
         self.configure(link, &mut live, facts, plan, member, done).await?;
         let agreed = Agreed { start: plan.writes(StepKind::Start), fresh: plan.writes(StepKind::Channel) };
-        start::staged(session, link, &mut live, member, facts, agreed, |thread, verb| {
-            self.may_go_on("before replication was started")?;
+        start::staged(session, link, &mut live, member, facts, agreed, async |thread, verb| {
+            self.may_go_on("before replication was started").await?;
             done.thread(verb, thread, &link.replication.channel, member);
             Ok(())
         })
@@ -85,11 +89,14 @@ impl Run<'_> {
     }
 
     /// Between steps a signal is heeded and the lock looked at; a step itself is never cut.
-    pub(super) fn may_go_on(&self, during: &str) -> Result<(), Failure> {
+    pub(super) async fn may_go_on(&self, during: &str) -> Result<(), Failure> {
         if self.session.shutdown.is_requested() {
             return Err(Failure::interrupted(during));
         }
-        Ok(self.lock.map_or(Ok(()), Held::check).map_err(Problem::from)?)
+        match self.lock {
+            Some(lock) => Ok(lock.check().await?),
+            None => Ok(()),
+        }
     }
 
     async fn apply_objects(
@@ -103,7 +110,7 @@ impl Run<'_> {
             let Some(step) = plan.steps.iter().find(|step| step.kind == kind && step.action.writes()) else {
                 continue;
             };
-            self.may_go_on("before a mesh object was applied")?;
+            self.may_go_on("before a mesh object was applied").await?;
             // Noted before it is tried: a request without an answer may have been carried out.
             match step.action {
                 Action::Create { .. } => done.created(Side::Replica, &step.target, object),
@@ -119,11 +126,16 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn prove_path(&self, facts: &mut Facts, vip: Ipv4Addr, done: &Done) -> Result<(), Failure> {
-        let spec = &self.session.spec;
+    async fn prove_path(
+        &self,
+        spec: MeshLink<'_>,
+        facts: &mut Facts,
+        vip: Ipv4Addr,
+        done: &Done,
+    ) -> Result<(), Failure> {
         let patience = if done.is_empty() { prove::UNCHANGED } else { prove::AFTER_A_CHANGE };
         let members: Vec<String> =
-            facts.client.members.got().into_iter().flatten().map(|member| member.pod.name.clone()).collect();
+            facts.client.members.got().into_iter().flatten().map(|member| member.name().to_owned()).collect();
         let settling = Deadline::after(if done.is_empty() { Duration::ZERO } else { prove::SETTLING });
         let proof = async {
             loop {
@@ -159,7 +171,7 @@ impl Run<'_> {
         let Some(step) = plan.steps.iter().find(|step| step.kind == StepKind::Channel && step.action.writes()) else {
             return Ok(());
         };
-        self.may_go_on("before the channel was configured")?;
+        self.may_go_on("before the channel was configured").await?;
         let deadline = self.session.deadline;
         let name = &link.replication.channel;
         let wanted = desired_channel(link);
@@ -169,7 +181,10 @@ impl Run<'_> {
         }
         let work = async {
             if matches!(step.action, Action::Create { .. }) {
-                done.created_channel(&step.target);
+                match self.session.spec.mesh() {
+                    Some(_) => done.created_channel(&step.target),
+                    None => done.created_unproven_channel(&step.target, name, member),
+                }
                 live.server.change_source(name, &wanted, password, deadline).await?;
             } else {
                 done.changed(&step.target);
@@ -200,7 +215,7 @@ impl Run<'_> {
 /// Judged by facts of one moment, in which the source was read after the replica: all that came in by then, it had sent.
 fn may_drop_relay_logs(facts: &Facts, name: &str, member: &str) -> Result<(), Problem> {
     let members = facts.client.members.got().into_iter().flatten();
-    let server = members.filter(|candidate| candidate.pod.name == member).find_map(MemberFacts::server);
+    let server = members.filter(|candidate| candidate.name() == member).find_map(MemberFacts::server);
     let Some(server) = server else { return Ok(()) };
     let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
     let waiting = channel.map(|channel| channel.received.subtract(&server.gtid_executed)).unwrap_or_default();

@@ -6,7 +6,7 @@ use futures::future::join_all;
 use jiff::Timestamp;
 
 use super::{
-    entrance,
+    entrance, servers,
     session::Session,
     sides::{Live, SERVER, Sides},
 };
@@ -15,11 +15,11 @@ use crate::{
         check::Side,
         code::Code,
         facts::{
-            BackendFacts, ClientFacts, ClientSurroundings, ClusterFacts, Facts, MemberFacts, MeshFacts, PodFacts,
+            ClientFacts, ClientSurroundings, ClusterFacts, Facts, MemberFacts, MemberPlace, MeshFacts, PodFacts,
             PxcFacts, ServerFacts, ServiceFacts, Sidecar, SourceFacts, SourceSurroundings,
         },
         problem::{Fetched, Problem},
-        spec::{SecretRef, SourceLocation, SourceTarget},
+        spec::{Ends, MeshLink, SecretRef, SourceLocation, SourceTarget},
     },
     k8s::{Cluster, access::Named, lease, observe, pods, surroundings},
     mesh::{objects, probe},
@@ -49,23 +49,30 @@ struct Reached {
 
 /// Looks at both sides. Never fails: an unreachable part is a fact, too.
 pub(crate) async fn facts(session: &Session, sides: &Sides, extent: Extent) -> Facts {
+    match &session.spec.ends {
+        Ends::Mesh(ends) => in_mesh(session, MeshLink::of(&session.spec, ends), sides, extent).await,
+        Ends::Servers(ends) => servers::facts(session, sides, ends).await,
+    }
+}
+
+async fn in_mesh(session: &Session, mesh: MeshLink<'_>, sides: &Sides, extent: Extent) -> Facts {
     let at = Timestamp::now();
     let ((entrance, source_members, client_members), source, client) = tokio::join!(
         async {
             let ((entrance, source), client) =
-                tokio::join!(reach_source(session, sides, extent), reach_client(session, sides, extent));
+                tokio::join!(reach_source(session, mesh, sides, extent), reach_client(session, mesh, sides, extent));
             // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look
             // errant.
             let client = look(session, client).await;
             (entrance, look(session, source).await, client)
         },
-        around_source(session, sides, extent),
+        around_source(session, mesh, sides, extent),
         around_client(session, sides, extent),
     );
-    let services = entrance.services.map(|services| services_with_pods(services, session, &source_members).into());
+    let services = entrance.services.map(|services| services_with_pods(services, mesh, &source_members).into());
     let source = SourceFacts { pxc: entrance.pxc, services, members: source_members, ..source };
     let client = ClientFacts { members: client_members, ..client };
-    Facts { at, source, client, paths: Vec::new(), objects: None }
+    Facts { at, source, client, paths: Vec::new(), receiver_login: None, objects: None }
 }
 
 /// Looks at the link again and takes over what was seen before of what surrounds it, and of the path.
@@ -87,8 +94,8 @@ struct Ways {
 }
 
 /// The ways into the source, and its members.
-async fn reach_source(session: &Session, sides: &Sides, extent: Extent) -> (Ways, Members) {
-    let SourceLocation::Kubernetes { cluster: at, target, .. } = &session.spec.source else {
+async fn reach_source(session: &Session, mesh: MeshLink<'_>, sides: &Sides, extent: Extent) -> (Ways, Members) {
+    let SourceLocation::Kubernetes { cluster: at, target, .. } = mesh.source else {
         return (Ways::default(), Ok(Vec::new()));
     };
     let cluster = match sides.cluster(Side::Source) {
@@ -103,13 +110,13 @@ async fn reach_source(session: &Session, sides: &Sides, extent: Extent) -> (Ways
     (Ways { pxc: entrance.pxc, services: Some(entrance.services) }, members)
 }
 
-async fn reach_client(session: &Session, sides: &Sides, extent: Extent) -> Members {
+async fn reach_client(session: &Session, mesh: MeshLink<'_>, sides: &Sides, extent: Extent) -> Members {
     let (cluster, side) = (sides.client()?, session.spec.client_side());
-    members(session, sides, cluster, side, &session.spec.client.selector, extent).await
+    members(session, sides, cluster, side, &mesh.client.selector, extent).await
 }
 
 /// Everything of the source but the ways into it and its members.
-async fn around_source(session: &Session, sides: &Sides, extent: Extent) -> SourceFacts {
+async fn around_source(session: &Session, mesh: MeshLink<'_>, sides: &Sides, extent: Extent) -> SourceFacts {
     let none = |problem: Option<&Problem>| SourceFacts {
         cluster: problem.map(|problem| Fetched::Failed(problem.clone())),
         pxc: None,
@@ -119,7 +126,7 @@ async fn around_source(session: &Session, sides: &Sides, extent: Extent) -> Sour
         policies: problem.map(|problem| Fetched::Failed(problem.clone())),
         surroundings: problem.map(SourceSurroundings::unread),
     };
-    if matches!(session.spec.source, SourceLocation::Endpoints(_)) {
+    if matches!(mesh.source, SourceLocation::Endpoints(_)) {
         return none(None);
     }
     let cluster = match sides.cluster(Side::Source) {
@@ -152,15 +159,7 @@ async fn around_source(session: &Session, sides: &Sides, extent: Extent) -> Sour
 async fn around_client(session: &Session, sides: &Sides, extent: Extent) -> ClientFacts {
     let cluster = match sides.client() {
         Ok(cluster) => cluster,
-        Err(problem) => {
-            return ClientFacts {
-                cluster: Fetched::Failed(problem.clone()),
-                members: Fetched::Failed(problem.clone()),
-                mesh: Fetched::Failed(problem.clone()),
-                surroundings: ClientSurroundings::unread(&problem),
-                lease: Fetched::Failed(problem),
-            };
-        }
+        Err(problem) => return ClientFacts::unread(&problem),
     };
     let deadline = session.deadline.at_most(SERVER);
     let objects = named_in(session, session.spec.client_side());
@@ -188,7 +187,8 @@ async fn resolved(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Optio
     if pod.sidecar == Sidecar::Absent || pod.dns_capture == Some(true) {
         return None;
     }
-    let place = probe::Place { cluster, pod: &pod.name, container: &session.spec.client.container };
+    let container = &session.spec.mesh()?.client.container;
+    let place = probe::Place { cluster, pod: &pod.name, container };
     Some(probe::resolve(place, &session.spec.host, session.deadline.at_most(SERVER)).await.into())
 }
 
@@ -238,7 +238,8 @@ async fn look(session: &Session, members: Members) -> Fetched<Vec<MemberFacts>> 
             None => None,
         };
         let Reached { pod, resolved, sidecar_log, .. } = member;
-        MemberFacts { pod, server: server.map(Into::into), resolved, sidecar_log }
+        let place = MemberPlace::Pod(Box::new(pod));
+        MemberFacts { place, server: server.map(Into::into), resolved, sidecar_log }
     };
     match members {
         Ok(members) => Fetched::Got(join_all(members.into_iter().map(look)).await),
@@ -269,28 +270,28 @@ fn named_in(session: &Session, side: Side) -> Vec<Named> {
         SecretRef::Secret { name, .. } => Some(Named::Secret(name.clone())),
         SecretRef::Env(_) | SecretRef::File(_) => None,
     });
-    let resource = match &session.spec.source {
+    let resource = session.spec.mesh().and_then(|mesh| match mesh.source {
         SourceLocation::Kubernetes { target: SourceTarget::Pxc(name), .. } if side == Side::Source => {
             Some(Named::Pxc(name.clone()))
         }
         _ => None,
-    };
+    });
     secrets.chain(resource).collect()
 }
 
 /// A Service that was named selects the members, whose pods are known already.
 fn services_with_pods(
     services: Result<Vec<ServiceFacts>, Problem>,
-    session: &Session,
+    mesh: MeshLink<'_>,
     members: &Fetched<Vec<MemberFacts>>,
 ) -> Result<Vec<ServiceFacts>, Problem> {
     let mut services = services?;
-    if let SourceLocation::Kubernetes { target: SourceTarget::Service(_), .. } = &session.spec.source {
+    if let SourceLocation::Kubernetes { target: SourceTarget::Service(_), .. } = mesh.source {
         for service in &mut services {
             service.backends = match members {
-                Fetched::Got(members) => {
-                    Fetched::Got(members.iter().map(|member| BackendFacts::from(&member.pod)).collect())
-                }
+                Fetched::Got(members) => Fetched::Got(
+                    members.iter().filter_map(MemberFacts::in_pod).map(|member| member.pod.into()).collect(),
+                ),
                 Fetched::Failed(problem) => Fetched::Failed(problem.clone()),
             };
         }

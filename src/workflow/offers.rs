@@ -14,14 +14,14 @@ use crate::{
         code::Code,
         corefile::{self, Corefile, Stub},
         desired,
-        facts::{ClusterFacts, DeniedRule, Facts, MemberFacts, PodFacts},
+        facts::{ClusterFacts, DeniedRule, Facts, PodFacts, PodMember},
         hint::Hint,
         judge::peer::{self, Exemption},
         offered::{DnsWay, Offered, Offers, RestartPreview, StubPreview},
         plan::FieldChange,
         policy_record::PolicyRecord,
         problem::{Fetched, Problem},
-        spec::{LinkSpec, SourceLocation},
+        spec::{MeshLink, SourceLocation},
     },
     k8s::{
         Cluster, access,
@@ -71,16 +71,17 @@ pub(super) struct Read {
 
 /// The members whose sidecars leave DNS to the cluster; all of these need another way for the name to resolve.
 pub(super) fn without_capture(facts: &Facts) -> Vec<&PodFacts> {
-    let members = facts.client.members.got().into_iter().flatten().map(|member| &member.pod);
-    members.filter(|pod| pod.dns_capture != Some(true)).collect()
+    let pods = facts.client.pods().map(|member| member.pod);
+    pods.filter(|pod| pod.dns_capture != Some(true)).collect()
 }
 
 /// Those of them in which the mesh name did not resolve to its address when they were looked at.
 pub(super) fn unresolved(facts: &Facts, vip: Ipv4Addr) -> Vec<&PodFacts> {
-    let members = facts.client.members.got().into_iter().flatten();
-    let resolves =
-        |one: &MemberFacts| one.resolved.as_ref().and_then(Fetched::got).is_some_and(|seen| *seen == [IpAddr::V4(vip)]);
-    members.filter(|one| one.pod.dns_capture != Some(true) && !resolves(one)).map(|one| &one.pod).collect()
+    let resolves = |one: &PodMember<'_>| {
+        one.resolved.as_ref().and_then(Fetched::got).is_some_and(|seen| *seen == [IpAddr::V4(vip)])
+    };
+    let pods = facts.client.pods();
+    pods.filter(|one| one.pod.dns_capture != Some(true) && !resolves(one)).map(|one| one.pod).collect()
 }
 
 /// Reads what the offers need. Permissions that are missing join those of the side, so that they are judged with them.
@@ -96,7 +97,7 @@ pub(super) async fn read(session: &Session, sides: &Sides, offers: Offers, facts
         deny(&mut facts.client.cluster, denied);
     }
     if offers.disable_source_mtls
-        && let SourceLocation::Kubernetes { cluster: reference, .. } = &session.spec.source
+        && let SourceLocation::Kubernetes { cluster: reference, .. } = session.mesh()?.source
     {
         let cluster = sides.cluster(Side::Source)?;
         let rules = access::to_disable_mtls(&reference.namespace);
@@ -192,6 +193,7 @@ impl Read {
     pub(super) async fn settle(
         self,
         session: &Session,
+        mesh: MeshLink<'_>,
         sides: &Sides,
         options: Options,
         facts: &Facts,
@@ -206,21 +208,21 @@ impl Read {
             restart(session, sides.client()?, annotation, pods, &mut taken).await?;
         }
         if options.offers.disable_source_mtls
-            && let SourceLocation::Kubernetes { cluster: reference, .. } = &session.spec.source
+            && let SourceLocation::Kubernetes { cluster: reference, .. } = mesh.source
         {
             let cluster = sides.cluster(Side::Source)?;
             let mut noted = Vec::new();
-            for exemption in peer::exemptions(&session.spec, facts)? {
-                let object = objects::peer_authentication(&session.spec, &reference.namespace, &exemption);
+            for exemption in peer::exemptions(mesh, facts)? {
+                let object = objects::peer_authentication(mesh, &reference.namespace, &exemption);
                 let writer = policy_writer(session, options);
                 let preview = apply::preview(cluster, &object, &writer, session.deadline).await?;
-                let record = record(&reference.namespace, &session.spec, &exemption);
+                let record = record(&reference.namespace, mesh, &exemption);
                 noted.push(record.clone());
                 taken.offered.policies.push(preview);
                 taken.policies.push((object, record));
             }
             if !noted.is_empty() {
-                let before = desired::records(&session.spec, facts).remove(PEER_RECORD).unwrap_or_default();
+                let before = desired::records(mesh, facts).remove(PEER_RECORD).unwrap_or_default();
                 taken.records.insert(PEER_RECORD.to_owned(), PolicyRecord::merged(&before, noted));
             }
         }
@@ -228,7 +230,7 @@ impl Read {
     }
 }
 
-fn record(namespace: &str, spec: &LinkSpec, exemption: &Exemption) -> PolicyRecord {
+fn record(namespace: &str, spec: MeshLink<'_>, exemption: &Exemption) -> PolicyRecord {
     let changed = |_: &String| {
         let ports = exemption.changed.iter();
         ports.map(|(port, mode)| (*port, mode.map(|mode| mode.name().to_owned()))).collect()

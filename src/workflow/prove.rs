@@ -16,7 +16,7 @@ use crate::{
         desired,
         facts::{EnvoyHost, Facts, PathFacts, PodFacts, Sidecar},
         problem::{Fetched, Problem},
-        spec::{Endpoint, LinkSpec, PortSpec, Protocol, ReplicationSpec},
+        spec::{Endpoint, MeshLink, PortSpec, Protocol, ReplicationSpec},
     },
     k8s::Cluster,
     mesh::{
@@ -58,19 +58,18 @@ pub(super) struct Way {
 
 impl Way {
     /// As the facts say that it has to be.
-    pub(super) fn wanted(spec: &LinkSpec, facts: &Facts, vip: Ipv4Addr) -> Self {
-        let members = facts.client.members.got().into_iter().flatten();
+    pub(super) fn wanted(spec: MeshLink<'_>, facts: &Facts, vip: Ipv4Addr) -> Self {
         let endpoints = |port: &PortSpec| desired::desired_endpoints(spec, facts, port.number).unwrap_or_default();
         let ports = spec.ports().into_iter().map(|port| {
             let endpoints = endpoints(&port);
             (port, endpoints)
         });
         let to = Destination { vip, ports: ports.collect() };
-        Self { pods: members.map(|member| member.pod.clone()).collect(), to }
+        Self { pods: facts.client.pods().map(|member| member.pod.clone()).collect(), to }
     }
 
     /// As the link's own ServiceEntry says that it is.
-    pub(super) fn described(spec: &LinkSpec, entry: &serde_json::Value, pods: Vec<PodFacts>) -> Option<Self> {
+    pub(super) fn described(spec: MeshLink<'_>, entry: &serde_json::Value, pods: Vec<PodFacts>) -> Option<Self> {
         Some(Self { pods, to: objects::described(spec, entry)? })
     }
 
@@ -117,16 +116,19 @@ async fn walk(
     endpoints: &[Endpoint],
     patience: Duration,
 ) -> PathFacts {
-    let (cluster, question) = match (sides.client(), question(session, sides, target.protocol)) {
-        (Ok(cluster), Ok(question)) => (cluster, question),
-        (Err(problem), _) | (_, Err(problem)) => return unasked(pod, target.port, &problem),
+    let asked = (session.mesh(), sides.client(), question(session, sides, target.protocol));
+    let (mesh, cluster, question) = match asked {
+        (Ok(mesh), Ok(cluster), Ok(question)) => (mesh, cluster, question),
+        (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => {
+            return unasked(pod, target.port, &problem);
+        }
     };
     let parameters = PathParameters { target, endpoints, question };
     let view = match sidecar {
         Ok(sidecar) => Ok(settled(session, sidecar, pod, &parameters, patience).await),
         Err(problem) => Err(problem),
     };
-    let place = Place { cluster, pod: &pod.name, container: &session.spec.client.container };
+    let place = Place { cluster, pod: &pod.name, container: &mesh.client.container };
     gather_path(place, view, &parameters, session.deadline.at_most(PROBE)).await
 }
 

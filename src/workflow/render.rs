@@ -16,21 +16,21 @@ use crate::{
         hint::Hint,
         plan::Preview,
         problem::Problem,
-        spec::{LinkSpec, SourceLocation},
+        spec::{LinkSpec, MeshLink, SourceLocation},
     },
     error::Failure,
     k8s::apply,
 };
 
 /// The keys without which a cluster has to be looked at, as they stand in the configuration.
-fn missing_keys(spec: &LinkSpec) -> Vec<&'static str> {
+fn missing_keys(spec: MeshLink<'_>) -> Vec<&'static str> {
     let endpoints = matches!(spec.source, SourceLocation::Kubernetes { .. }).then_some("source.endpoints");
     spec.vip.is_none().then_some("vip").into_iter().chain(endpoints).collect()
 }
 
-/// Whether the configuration alone says everything, so that no cluster is looked at.
+/// Whether no cluster is looked at: the configuration alone says everything, or the link has no mesh objects.
 pub fn is_offline(spec: &LinkSpec) -> bool {
-    missing_keys(spec).is_empty()
+    spec.mesh().is_none_or(|mesh| missing_keys(mesh).is_empty())
 }
 
 /// The objects, with what the configuration leaves open read from the clusters that know it.
@@ -39,7 +39,7 @@ pub fn is_offline(spec: &LinkSpec) -> bool {
 /// Which keys or contexts it needs.
 pub async fn objects(session: &Session) -> Result<[Value; 2], Failure> {
     let looking = async {
-        let sides = Sides::without_servers(session, session.spec.vip.is_none()).await;
+        let sides = Sides::without_servers(session, session.mesh()?.vip.is_none()).await;
         Ok(look(session, &sides).await?.objects)
     };
     session.interruptible("while the clusters were looked at", looking).await?
@@ -51,6 +51,7 @@ pub async fn objects(session: &Session) -> Result<[Value; 2], Failure> {
 /// As [`objects`], and why the cluster refuses an object: a conflict names the other manager.
 pub async fn previews(session: &Session) -> Result<Vec<Preview>, Failure> {
     let looking = async {
+        session.mesh()?;
         let sides = Sides::without_servers(session, true).await;
         let cluster = sides.client()?;
         let [entry, rule] = look(session, &sides).await?.objects;
@@ -66,7 +67,7 @@ pub async fn previews(session: &Session) -> Result<Vec<Preview>, Failure> {
 }
 
 async fn look(session: &Session, sides: &Sides) -> Result<Wanted, Problem> {
-    let spec = &session.spec;
+    let spec = session.mesh()?;
     let facts = gather::facts(session, sides, Extent::Link).await;
     wanted(spec, &facts).map_err(|problem| {
         let key = if desired::desired_vip(spec, &facts).is_err() { "vip" } else { "source.endpoints" };
@@ -75,7 +76,7 @@ async fn look(session: &Session, sides: &Sides) -> Result<Wanted, Problem> {
 }
 
 /// Why rendering could not be done, with the keys that would make it independent of the clusters.
-fn needs(spec: &LinkSpec, key: &str, problem: Problem) -> Problem {
+fn needs(spec: MeshLink<'_>, key: &str, problem: Problem) -> Problem {
     let keys: Vec<String> = missing_keys(spec).iter().map(|key| format!("`{key}`")).collect();
     let open = format!("`{key}` of link {} is left open in the configuration, so its cluster was asked", spec.name);
     let offline = format!("write {} into link `{}`, then render needs no cluster", keys.join(" and "), spec.name);

@@ -5,7 +5,13 @@ use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 use crate::{
-    domain::{event::Event, problem::Problem, spec::LinkSpec},
+    domain::{
+        code::Code,
+        event::Event,
+        hint::Hint,
+        problem::Problem,
+        spec::{LinkSpec, MeshLink},
+    },
     error::Failure,
     shutdown::Shutdown,
     wait::Deadline,
@@ -17,6 +23,13 @@ const CLEANUP: Duration = Duration::from_secs(10);
 /// When taking back or giving back ends: soon, also where the command's time has run out or somebody waits for it to stop.
 pub(crate) fn cleanup_deadline() -> Deadline {
     Deadline::after(CLEANUP)
+}
+
+/// Why a link has nothing of a mesh.
+pub(super) fn no_mesh(spec: &LinkSpec) -> Problem {
+    Problem::new(Code::NoMesh, format!("link `{}` goes through no mesh, so it has no mesh objects", spec.name))
+        .seen(format!("its replica is a server without Kubernetes, which reaches {} directly", spec.host))
+        .hint(Hint::run("see what there is of the link", ["pxc-link", "verify", "--source", &spec.name]))
 }
 
 /// Where events go; renderers subscribe here.
@@ -55,6 +68,14 @@ pub struct Session {
 }
 
 impl Session {
+    /// The link as one that goes through a mesh.
+    ///
+    /// # Errors
+    /// `NoMesh` where it does not.
+    pub(crate) fn mesh(&self) -> Result<MeshLink<'_>, Problem> {
+        self.spec.mesh().ok_or_else(|| no_mesh(&self.spec))
+    }
+
     /// Runs one stage: tells when it begins and how it ended. `seen` words the good end.
     ///
     /// # Errors

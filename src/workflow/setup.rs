@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, time::Instant};
 use super::{
     carry::Run,
     gather::{self, Extent},
+    lock::Lock,
     offers::{self, Taken},
     session::{Session, cleanup_deadline},
     sides::Sides,
@@ -24,14 +25,11 @@ use crate::{
         offered::Offers,
         plan::{self, MeshPreviews, Plan, StepKind},
         problem::{Fetched, Problem},
-        spec::{LinkSpec, SourceLocation},
+        spec::{LinkSpec, MeshLink, SourceLocation},
         status::LinkStatus,
     },
     error::Failure,
-    k8s::{
-        Cluster, apply,
-        lease::{self, Held},
-    },
+    k8s::{Cluster, apply},
     mesh::objects,
     wait::Deadline,
 };
@@ -59,14 +57,20 @@ pub struct Planned {
 pub(super) struct Made {
     pub(super) facts: Facts,
     pub(super) plan: Plan,
+    /// What is to be in the client's mesh, on a link that goes through one.
+    pub(super) in_mesh: Option<InMesh>,
+    /// The member that carries the channel, where the link has one.
+    pub(super) carrier: Option<String>,
+    warnings: Vec<Check>,
+}
+
+/// What is to be in the client's mesh.
+pub(super) struct InMesh {
     pub(super) vip: Ipv4Addr,
     /// The ServiceEntry and the DestinationRule as they are to be.
     pub(super) objects: [serde_json::Value; 2],
-    /// The member that carries the channel, where the link has one.
-    pub(super) carrier: Option<String>,
     /// What was asked for beside the link.
     pub(super) taken: Taken,
-    warnings: Vec<Check>,
 }
 
 /// What a setup that went well has to say.
@@ -83,7 +87,8 @@ pub struct Finished {
 /// # Errors
 /// Everything that stands in the way, judged before anything is written.
 pub async fn plan(session: Session, options: Options) -> Result<Planned, Failure> {
-    if let (SourceLocation::Endpoints(_), Some(_)) = (&session.spec.source, session.spec.replication()) {
+    let endpoints = session.spec.mesh().is_some_and(|mesh| matches!(mesh.source, SourceLocation::Endpoints(_)));
+    if endpoints && session.spec.replication().is_some() {
         return Err(not_by_endpoints(&session.spec).into());
     }
     let looking = async {
@@ -130,11 +135,9 @@ impl Planned {
             let run = Run { session: &session, sides: &sides, options, lock: None };
             return run.stages(made, &mut done).await;
         }
-        let cluster = self.sides.client()?.clone();
-        let lock =
-            lease::acquire(&cluster, &self.session.spec.name, self.session.deadline).await.map_err(Problem::from)?;
+        let lock = Lock::take(&self.session, &self.sides).await?;
         let end = self.locked(&lock).await;
-        let released = lock.release(cleanup_deadline()).await.map_err(Problem::from);
+        let released = lock.release(cleanup_deadline()).await;
         match (end, released) {
             (Ok(finished), Ok(())) => Ok(finished),
             (Ok(finished), Err(problem)) => {
@@ -147,7 +150,7 @@ impl Planned {
         }
     }
 
-    async fn locked(self, lock: &Held) -> Result<Finished, Failure> {
+    async fn locked(self, lock: &Lock) -> Result<Finished, Failure> {
         let Self { session, sides, options, made: agreed } = self;
         let made = make(&session, &sides, options).await?;
         if !made.plan.writes_the_same(&agreed.plan) {
@@ -156,13 +159,14 @@ impl Planned {
         let mut done = Done::default();
         let run = Run { session: &session, sides: &sides, options, lock: Some(lock) };
         let end = async {
-            let made = if made.taken.restarts.is_empty() { made } else { run.anew(made, &mut done).await? };
+            let restarts = made.in_mesh.as_ref().is_some_and(|mesh| !mesh.taken.restarts.is_empty());
+            let made = if restarts { run.anew(made, &mut done).await? } else { made };
             run.stages(made, &mut done).await
         };
         match end.await {
             Ok(finished) => Ok(finished),
             // Whoever has the lock now may build on what this run made.
-            Err(failure) if lock.check().is_err() => Err(Failure { stands: done.changes(), ..failure }),
+            Err(failure) if lock.check().await.is_err() => Err(Failure { stands: done.changes(), ..failure }),
             Err(mut failure) => {
                 done.take_back(&session, &sides, &mut failure).await;
                 Err(failure)
@@ -172,14 +176,15 @@ impl Planned {
 }
 
 fn changed_since(session: &Session, written: &str) -> Problem {
-    Problem::new(Code::NotApproved, format!("the clusters changed after the plan was shown{written}"))
+    Problem::new(Code::NotApproved, format!("the link changed after the plan was shown{written}"))
         .hint(Hint::run("look at the new plan", ["pxc-link", "setup", "--source", &session.spec.name]))
 }
 
 impl Run<'_> {
     /// Makes the members anew, and then facts and plan: pods and servers are others now, and threads may have to be started.
     async fn anew(&self, made: Made, done: &mut Done) -> Result<Made, Failure> {
-        self.restart_members(&made.taken.restarts, done).await?;
+        let restarts = made.in_mesh.as_ref().map_or(&[][..], |mesh| &mesh.taken.restarts);
+        self.restart_members(restarts, done).await?;
         let again = make(self.session, self.sides, self.options).await?;
         let lasting = |plan: &Plan| Plan {
             steps: plan
@@ -199,37 +204,61 @@ impl Run<'_> {
 /// Facts, judgement of what stands in the way, and the plan.
 async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made, Failure> {
     let spec = &session.spec;
+    if options.offers != Offers::default() {
+        session.mesh()?;
+    }
     let mut facts = look(session, sides).await;
     let read = offers::read(session, sides, options.offers, &mut facts).await;
     if spec.replication().is_some() {
         sides.replication_password()?;
     }
     let mut checks = judge::access(spec, &facts);
-    checks.extend(judge::mesh_preflight(spec, &facts));
+    if let Some(mesh) = spec.mesh() {
+        checks.extend(judge::mesh_preflight(mesh, &facts));
+    }
     if let Some(link) = spec.replication() {
+        checks.extend(judge::receiver_login(link, &facts));
         checks.extend(judge::prerequisites(link, &facts));
         checks.extend(judge::channel_preflight(link, &facts));
     }
     let checks = offers::unmended(checks, options.offers);
     refuse(&checks)?;
-    let cluster = sides.client()?;
-    let Wanted { vip, mut objects } = wanted(spec, &facts)?;
-    let taken = read?.settle(session, sides, options, &facts, vip).await?;
+    let (plan, in_mesh) = match spec.mesh() {
+        Some(mesh) => {
+            let (previews, in_mesh) = settle(session, mesh, sides, options, &facts, read?).await?;
+            (plan::plan(spec, &facts, Some(&previews))?.with(&in_mesh.taken.offered), Some(in_mesh))
+        }
+        None => (plan::plan(spec, &facts, None)?, None),
+    };
+    let carrier = match spec.replication() {
+        Some(link) => Some(desired::pick_member(link, &facts)?.name().to_owned()),
+        None => None,
+    };
+    let warnings = checks.into_iter().filter(Check::advises).collect();
+    Ok(Made { facts, plan, in_mesh, carrier, warnings })
+}
+
+/// What is to be in the client's mesh, and what its API server would make of it.
+async fn settle(
+    session: &Session,
+    mesh: MeshLink<'_>,
+    sides: &Sides,
+    options: Options,
+    facts: &Facts,
+    read: offers::Read,
+) -> Result<(MeshPreviews, InMesh), Problem> {
+    let Wanted { vip, mut objects } = wanted(mesh, facts)?;
+    let taken = read.settle(session, mesh, sides, options, facts, vip).await?;
     objects::remember(&mut objects[0], &taken.records);
-    if let Some(own) = spec.replication().and_then(|_| baseline::to_record(spec, &facts)) {
+    if let Some(own) = mesh.replication().and_then(|_| baseline::to_record(&mesh, facts)) {
         objects::remember(&mut objects[0], &BTreeMap::from([(baseline::RECORD.to_owned(), own)]));
     }
+    let cluster = sides.client()?;
     let (service_entry, destination_rule) = tokio::try_join!(
         preview(cluster, &objects[0], options, session),
         preview(cluster, &objects[1], options, session),
     )?;
-    let plan = plan::plan(spec, &facts, &MeshPreviews { service_entry, destination_rule })?.with(&taken.offered);
-    let carrier = match spec.replication() {
-        Some(link) => Some(desired::pick_member(link, &facts)?.pod.name.clone()),
-        None => None,
-    };
-    let warnings = checks.into_iter().filter(Check::advises).collect();
-    Ok(Made { facts, plan, vip, objects, carrier, taken, warnings })
+    Ok((MeshPreviews { service_entry, destination_rule }, InMesh { vip, objects, taken }))
 }
 
 /// Facts of both sides. What they mean is judged later; a side of which no member answered is only not called a success.
@@ -261,7 +290,7 @@ fn silent(members: &Fetched<Vec<MemberFacts>>) -> Option<Code> {
 
 /// Its server does or, where nobody asks for one, its pod is ready.
 fn answers(one: &MemberFacts) -> bool {
-    one.server().is_some() || one.server.is_none() && one.pod.ready
+    one.server().is_some() || one.server.is_none() && one.is_ready()
 }
 
 fn answering(members: &Fetched<Vec<MemberFacts>>) -> String {

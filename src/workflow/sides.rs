@@ -1,25 +1,25 @@
-//! Both ends of a link, reached side by side: clusters, secrets, and servers behind port-forwards.
+//! Both ends of a link, reached side by side: clusters, secrets, and servers, behind port-forwards or directly.
 
 use std::time::Duration;
 
 use secrecy::SecretString;
 
-use super::session::Session;
+use super::{servers::Direct, session::Session};
 use crate::{
     config::secret::{self, PasswordUse},
     domain::{
         check::Side,
         code::Code,
-        facts::{Facts, ServerFacts},
+        facts::{Facts, ReceiverLogin, ServerFacts},
         problem::Problem,
-        spec::{Account, ClusterRef, ReplicationSpec, SecretRef, SourceLocation},
+        spec::{Account, ClusterRef, Ends, ReplicationSpec, SecretRef, SourceLocation},
     },
     k8s::{
         Cluster,
         forward::{Forward, forward},
         secrets,
     },
-    mysql::{Role, Server, Target},
+    mysql::{Encryption, Role, Server, Target},
     wait::Deadline,
 };
 
@@ -34,12 +34,40 @@ const REPLICATION: &str = "the replication account";
 
 /// Both ends, each reached or not.
 pub(crate) struct Sides {
-    /// The source's cluster; `None` where the configuration gives endpoints only.
-    pub(super) source: Option<Result<Cluster, Problem>>,
-    /// The cluster of the pods that use the name.
-    pub(super) client: Result<Cluster, Problem>,
+    homes: Homes,
     /// `None` on a link that carries no replication.
     logins: Option<Logins>,
+}
+
+/// Where the servers of both ends run.
+enum Homes {
+    /// In pods.
+    Clusters {
+        /// The source's cluster; `None` where the configuration gives endpoints only.
+        source: Option<Result<Cluster, Problem>>,
+        /// The cluster of the pods that use the name.
+        client: Result<Cluster, Problem>,
+    },
+    /// Wherever this machine reaches them directly.
+    Servers(Direct),
+}
+
+impl Homes {
+    /// The source's cluster, where there is one.
+    fn source(&self) -> Option<&Result<Cluster, Problem>> {
+        match self {
+            Self::Clusters { source, .. } => source.as_ref(),
+            Self::Servers(_) => None,
+        }
+    }
+
+    /// The client's cluster, where there is one.
+    fn client(&self) -> Option<&Result<Cluster, Problem>> {
+        match self {
+            Self::Clusters { client, .. } => Some(client),
+            Self::Servers(_) => None,
+        }
+    }
 }
 
 /// The three accounts of a link that carries replication.
@@ -59,11 +87,11 @@ struct Login {
     password: Result<SecretString, Problem>,
 }
 
-/// A session on a member's server; the port-forward lives as long as it does.
+/// A session on a member's server; the port-forward that it may go through lives as long as it does.
 pub(crate) struct Live {
     pub(super) server: Server,
     role: Role,
-    _forward: Forward,
+    _forward: Option<Forward>,
 }
 
 impl Live {
@@ -83,7 +111,8 @@ impl Sides {
     pub(crate) async fn connect(session: &Session) -> Self {
         let mut sides = Self::without_servers(session, true).await;
         if let Some(link) = session.spec.replication() {
-            sides.logins = Some(Logins::read(session, link.replication, sides.source.as_ref(), &sides.client).await);
+            sides.logins =
+                Some(Logins::read(session, link.replication, sides.homes.source(), sides.homes.client()).await);
         }
         sides
     }
@@ -91,22 +120,28 @@ impl Sides {
     /// Connects to the source's cluster, where there is one, and to the client's if that is wanted; reads no password, so that
     /// nobody can log in to a server.
     pub(crate) async fn without_servers(session: &Session, client: bool) -> Self {
-        let spec = &session.spec;
+        let mesh = match &session.spec.ends {
+            Ends::Mesh(mesh) => mesh,
+            Ends::Servers(ends) => {
+                let homes = Homes::Servers(Direct::of(ends, session.spec.replication()));
+                return Self { homes, logins: None };
+            }
+        };
         let (source, client) = tokio::join!(
             async {
-                match &spec.source {
+                match &mesh.source {
                     SourceLocation::Kubernetes { cluster, .. } => Some(reach(session, cluster).await),
                     SourceLocation::Endpoints(_) => None,
                 }
             },
             async {
                 if client {
-                    return reach(session, &spec.client.cluster).await;
+                    return reach(session, &mesh.client.cluster).await;
                 }
                 Err(Problem::new(Code::Internal, "the client's cluster was not looked at"))
             },
         );
-        Self { source, client, logins: None }
+        Self { homes: Homes::Clusters { source, client }, logins: None }
     }
 
     /// Whether anybody can log in to servers.
@@ -117,8 +152,8 @@ impl Sides {
     /// Whether a cluster was not reached or a password not read, so that trying again may bring it.
     pub(super) fn lack_something(&self) -> bool {
         let logins = self.logins.iter().flat_map(|logins| [&logins.source, &logins.replica, &logins.replication]);
-        matches!(self.source, Some(Err(_)))
-            || self.client.is_err()
+        matches!(self.homes.source(), Some(Err(_)))
+            || matches!(self.homes.client(), Some(Err(_)))
             || logins.into_iter().any(|login| login.password.is_err())
     }
 
@@ -127,11 +162,10 @@ impl Sides {
     /// # Errors
     /// Why it was not reached.
     pub(super) fn cluster(&self, side: Side) -> Result<&Cluster, Problem> {
-        let reached = match side {
-            Side::Source => self.source.as_ref().unwrap_or(&self.client),
-            Side::Replica | Side::Client => &self.client,
-        };
-        reached.as_ref().map_err(Clone::clone)
+        match (side, self.homes.source()) {
+            (Side::Source, Some(source)) => source.as_ref().map_err(Clone::clone),
+            _ => self.client(),
+        }
     }
 
     /// The cluster of the pods that use the name.
@@ -139,7 +173,8 @@ impl Sides {
     /// # Errors
     /// Why it was not reached.
     pub(super) fn client(&self) -> Result<&Cluster, Problem> {
-        self.client.as_ref().map_err(Clone::clone)
+        let none = || Problem::new(Code::NoMesh, "the replica is a server without Kubernetes: it has no cluster");
+        self.homes.client().ok_or_else(none)?.as_ref().map_err(Clone::clone)
     }
 
     fn logins(&self) -> Result<&Logins, Problem> {
@@ -165,38 +200,61 @@ impl Sides {
     pub(super) async fn open_judged(
         &self,
         side: Side,
-        pod: &str,
+        member: &str,
         facts: &Facts,
         deadline: Deadline,
     ) -> Result<Live, Problem> {
-        let live = self.open(side, pod, deadline).await?;
+        let live = self.open(side, member, deadline).await?;
         let members = match side {
             Side::Source => &facts.source.members,
             Side::Replica | Side::Client => &facts.client.members,
         };
-        let judged = members.got().into_iter().flatten().find(|member| member.pod.name == pod);
+        let judged = members.got().into_iter().flatten().find(|one| one.name() == member);
         if let Some(judged) = judged.and_then(|member| member.server()) {
             live.server.must_be(&judged.server_uuid)?;
         }
         Ok(live)
     }
 
-    /// Opens a session on the server of a member, through a port-forward to its pod.
+    /// Opens a session on the server of a member: through a port-forward to its pod, or directly where it runs in none.
     ///
     /// # Errors
     /// The cluster, the password or the server, whichever fails first.
-    pub(super) async fn open(&self, side: Side, pod: &str, deadline: Deadline) -> Result<Live, Problem> {
+    pub(super) async fn open(&self, side: Side, member: &str, deadline: Deadline) -> Result<Live, Problem> {
         let login = match side {
             Side::Source => &self.logins()?.source,
             Side::Replica | Side::Client => &self.logins()?.replica,
         };
+        match &self.homes {
+            Homes::Clusters { .. } => self.open_in_pod(side, member, login, deadline).await,
+            Homes::Servers(direct) => login.open_directly(side, direct, deadline).await,
+        }
+    }
+
+    /// Logs in at the source as its receiver does, on a link without a mesh: with the channel's account, in its TLS mode as far as
+    /// this machine can.
+    ///
+    /// # Errors
+    /// The password or the server.
+    pub(super) async fn login_as_receiver(&self, deadline: Deadline) -> Result<ReceiverLogin, Problem> {
+        let Homes::Servers(direct) = &self.homes else {
+            return Err(Problem::new(Code::Internal, "the way to the source is not this machine's"));
+        };
+        let login = &self.logins()?.replication;
+        let live = login.open_directly(Side::Source, direct, deadline).await?;
+        let (account, server_uuid) = (live.server.account().to_owned(), live.server.uuid().to_owned());
+        live.close(deadline).await;
+        Ok(ReceiverLogin { account, server_uuid, tls: direct.tls.clone() })
+    }
+
+    async fn open_in_pod(&self, side: Side, pod: &str, login: &Login, deadline: Deadline) -> Result<Live, Problem> {
         let password = login.password.as_ref().map_err(Clone::clone)?;
         let deadline = deadline.at_most(SERVER);
         let forward = forward(self.cluster(side)?, pod, MYSQL_PORT, deadline).await?;
         let address = forward.address();
         let target = Target { name: format!("{side} {pod}"), host: address.ip().to_string(), port: address.port() };
-        match Server::connect(&target, &login.user, password, deadline).await {
-            Ok(server) => Ok(Live { server, role: login.role, _forward: forward }),
+        match Server::connect(&target, &Encryption::Unverified, &login.user, password, deadline).await {
+            Ok(server) => Ok(Live { server, role: login.role, _forward: Some(forward) }),
             // The client only sees its connection end; the kubelet says why.
             Err(error) => {
                 let problem = Problem::from(error);
@@ -209,22 +267,32 @@ impl Sides {
     }
 }
 
+impl Login {
+    async fn open_directly(&self, side: Side, direct: &Direct, deadline: Deadline) -> Result<Live, Problem> {
+        let password = self.password.as_ref().map_err(Clone::clone)?;
+        let (at, encryption) = direct.way(side);
+        let target = Target { name: format!("{side} {at}"), host: at.host.clone(), port: at.port };
+        let server = Server::connect(&target, encryption, &self.user, password, deadline.at_most(SERVER)).await?;
+        Ok(Live { server, role: self.role, _forward: None })
+    }
+}
+
 impl Logins {
     async fn read(
         session: &Session,
         replication: &ReplicationSpec,
         source: Option<&Result<Cluster, Problem>>,
-        replica: &Result<Cluster, Problem>,
+        replica: Option<&Result<Cluster, Problem>>,
     ) -> Self {
         // Without an account of its own the source is read by the replication account, whose secret is on the replica's side.
         let (role, account, home) = match &replication.source_account {
             Some(account) => (Role::SourceReader, account, source),
-            None => (Role::Replication, &replication.account, Some(replica)),
+            None => (Role::Replication, &replication.account, replica),
         };
         let (source, replica, replication) = tokio::join!(
             login(session, role, account, home),
-            login(session, Role::ReplicaAdmin, &replication.replica_account, Some(replica)),
-            login(session, Role::Replication, &replication.account, Some(replica)),
+            login(session, Role::ReplicaAdmin, &replication.replica_account, replica),
+            login(session, Role::Replication, &replication.account, replica),
         );
         Self { source, replica, replication }
     }

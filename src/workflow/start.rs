@@ -52,7 +52,7 @@ pub(super) async fn staged(
     member: &str,
     facts: &Facts,
     agreed: Agreed,
-    mut note: impl FnMut(&'static str, &'static str) -> Result<(), Failure>,
+    mut note: impl AsyncFnMut(&'static str, &'static str) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let channel = &link.replication.channel;
     let before = look(session, link, live).await?;
@@ -61,10 +61,10 @@ pub(super) async fn staged(
         agreed.to_start(link, member, "receiver")?;
         if !before.applier.is_off() {
             // Whatever the receiver brings must wait until it is known whom it came from.
-            note("applier", "stopped")?;
+            note("applier", "stopped").await?;
             live.server.stop_applier(channel, session.deadline).await?;
         }
-        note("receiver", "started")?;
+        note("receiver", "started").await?;
         live.server.start_receiver(channel, session.deadline).await.map_err(Problem::from)?;
     }
     if !before.receiver.is_on() {
@@ -80,7 +80,7 @@ pub(super) async fn staged(
     }
     if now.applier.is_off() {
         agreed.to_start(link, member, "applier")?;
-        note("applier", "started")?;
+        note("applier", "started").await?;
         live.server.start_applier(channel, session.deadline).await.map_err(Problem::from)?;
     }
     Ok(session

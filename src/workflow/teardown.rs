@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     beside::Beside,
     gather::{self, Extent},
+    lock::Lock,
     session::{Session, cleanup_deadline},
     sides::{Live, Sides},
 };
@@ -23,10 +24,7 @@ use crate::{
         spec::ReplicationLink,
     },
     error::Failure,
-    k8s::{
-        apply,
-        lease::{self, Held},
-    },
+    k8s::{apply, lease},
     mesh::objects,
     wait::{Deadline, Look, poll_until},
 };
@@ -69,7 +67,6 @@ pub async fn plan(session: Session) -> Result<Planned, Failure> {
 }
 
 async fn look(session: &Session, sides: &Sides) -> Result<Seen, Problem> {
-    let cluster = sides.client()?;
     let facts = gather::facts(session, sides, Extent::Link).await;
     let members = match &facts.client.members {
         Fetched::Got(members) => members,
@@ -78,16 +75,25 @@ async fn look(session: &Session, sides: &Sides) -> Result<Seen, Problem> {
     if let Some(problem) = members.iter().find_map(MemberFacts::unread) {
         return Err(problem.clone());
     }
+    let (objects, beside) = match session.spec.mesh() {
+        Some(_) => in_mesh(session, sides, &facts).await?,
+        None => (Vec::new(), Beside::default()),
+    };
+    Ok(Seen { facts, objects, beside })
+}
+
+/// The link's mesh objects, and what was made beside them.
+async fn in_mesh(session: &Session, sides: &Sides, facts: &Facts) -> Result<(Vec<serde_json::Value>, Beside), Problem> {
     let version = match &facts.client.cluster {
         Fetched::Got(cluster) => objects::version(&cluster.istio_versions).map(ToOwned::to_owned),
         Fetched::Failed(problem) => return Err(problem.clone()),
     };
     let objects = match version {
-        Some(version) => apply::inventory(cluster, &session.spec.name, &version, session.deadline).await?,
+        Some(version) => apply::inventory(sides.client()?, &session.spec.name, &version, session.deadline).await?,
         None => Vec::new(),
     };
     let beside = Beside::look(session, sides, &objects).await?;
-    Ok(Seen { facts, objects, beside })
+    Ok((objects, beside))
 }
 
 fn steps(session: &Session, seen: &Seen) -> Vec<Step> {
@@ -96,7 +102,7 @@ fn steps(session: &Session, seen: &Seen) -> Vec<Step> {
         let name = &link.replication.channel;
         desired::carriers(link, facts).into_iter().map(move |member| Step {
             kind: StepKind::Channel,
-            target: format!("channel {name} on {}", member.pod.name),
+            target: format!("channel {name} on {}", member.name()),
             action: Action::Delete,
         })
     });
@@ -132,15 +138,13 @@ impl Planned {
     pub async fn execute(self, deadline: Deadline) -> Result<Report, Failure> {
         let Self { session, sides, plan: agreed, .. } = self;
         let session = Session { deadline, ..session };
-        let cluster = sides.client()?.clone();
-        let lock = lease::acquire(&cluster, &session.spec.name, session.deadline).await.map_err(Problem::from)?;
+        let lock = Lock::take(&session, &sides).await?;
         let mut gone: Vec<Change> = Vec::new();
         let end = locked(&session, &sides, &agreed, &lock, &mut gone).await;
         // Deleting the lock is the last step of a teardown; after a failure it is only given back.
         let cleanup = cleanup_deadline();
         let released = if end.is_ok() { lock.delete(cleanup).await } else { lock.release(cleanup).await };
-        let problems: Vec<Problem> =
-            end.as_ref().err().cloned().into_iter().chain(released.map_err(Problem::from).err()).collect();
+        let problems: Vec<Problem> = end.as_ref().err().cloned().into_iter().chain(released.err()).collect();
         match end {
             Ok(at) if problems.is_empty() => {
                 Ok(Report { link: session.spec.name.clone(), at, checks: Vec::new(), changes: gone })
@@ -154,7 +158,7 @@ async fn locked(
     session: &Session,
     sides: &Sides,
     agreed: &Plan,
-    lock: &Held,
+    lock: &Lock,
     gone: &mut Vec<Change>,
 ) -> Result<Timestamp, Problem> {
     let seen = look(session, sides).await?;
@@ -172,18 +176,17 @@ async fn locked(
     let step = Steps { session, sides, facts, lock };
     if let Some(link) = session.spec.replication() {
         for member in desired::carriers(link, facts) {
-            step.may_go_on()?;
-            step.end_channel(link, &member.pod.name, gone).await?;
+            step.may_go_on().await?;
+            step.end_channel(link, member.name(), gone).await?;
         }
     }
-    step.may_go_on()?;
+    step.may_go_on().await?;
     beside.take_away(session, sides, gone).await?;
-    let cluster = sides.client()?;
     for object in objects {
-        step.may_go_on()?;
+        step.may_go_on().await?;
         let target = apply::title(object);
         let said = |there: &bool| if *there { "deleted" } else { "was gone" }.to_owned();
-        let delete = async { Ok(apply::delete(cluster, object, session.deadline).await?) };
+        let delete = async { Ok(apply::delete(sides.client()?, object, session.deadline).await?) };
         if session.stage(target.clone(), said, delete).await? {
             gone.push(Change { target, verb: "deleted" });
         }
@@ -196,18 +199,18 @@ struct Steps<'a> {
     session: &'a Session,
     sides: &'a Sides,
     facts: &'a Facts,
-    lock: &'a Held,
+    lock: &'a Lock,
 }
 
 impl Steps<'_> {
     /// Between steps a signal is heeded and the lock looked at.
-    fn may_go_on(&self) -> Result<(), Problem> {
+    async fn may_go_on(&self) -> Result<(), Problem> {
         if self.session.shutdown.is_requested() {
             let message =
                 "interrupted between two steps; teardown goes on when it is run again, setup starts the link again";
             return Err(Problem::new(Code::Interrupted, message));
         }
-        Ok(self.lock.check()?)
+        self.lock.check().await
     }
 
     /// Stops the receiver, lets the applier finish what was received, then deletes the channel with its relay logs.
@@ -226,7 +229,7 @@ impl Steps<'_> {
             gone.push(Change { target: format!("receiver of {target}"), verb: "stopped" });
             live.server.stop_receiver(name, session.deadline).await?;
             self.drained(link, &mut live, member).await?;
-            self.may_go_on()?;
+            self.may_go_on().await?;
             live.server.stop(name, session.deadline).await?;
             live.server.reset_all(name, session.deadline).await?;
             Ok(())

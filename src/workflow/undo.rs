@@ -34,6 +34,15 @@ enum Made {
     Object(Side, serde_json::Value),
     /// The stub in CoreDNS's configuration.
     Stub,
+    /// A channel on a member, from which nothing was applied yet.
+    Channel {
+        /// The channel.
+        name: String,
+        /// The member.
+        member: String,
+    },
+    /// A part of something else that was made, gone with it.
+    Part,
 }
 
 impl Done {
@@ -75,6 +84,13 @@ impl Done {
         self.lasting = true;
     }
 
+    /// A channel was made whose receiver is the first to show that there is a way to the source. Until its applier starts it is
+    /// worth as little as a path that was never proven.
+    pub(super) fn created_unproven_channel(&mut self, target: &str, name: &str, member: &str) {
+        self.changes.push(Change { target: target.to_owned(), verb: "created" });
+        self.made.push((target.to_owned(), Made::Channel { name: name.to_owned(), member: member.to_owned() }));
+    }
+
     /// Something that existed was changed.
     pub(super) fn changed(&mut self, target: &str) {
         self.changes.push(Change { target: target.to_owned(), verb: "changed" });
@@ -83,8 +99,14 @@ impl Done {
 
     /// A thread was started or stopped.
     pub(super) fn thread(&mut self, verb: &'static str, thread: &str, channel: &str, member: &str) {
-        self.changes.push(Change { target: format!("{thread} of channel {channel} on {member}"), verb });
-        self.lasting = true;
+        let target = format!("{thread} of channel {channel} on {member}");
+        let unproven = self.made.iter().any(|(_, made)| matches!(made, Made::Channel { .. }));
+        if unproven && thread == "receiver" {
+            self.made.push((target.clone(), Made::Part));
+        } else {
+            self.lasting = true;
+        }
+        self.changes.push(Change { target, verb });
     }
 
     /// Takes away what this run made, unless something that lasts was built on it; tells the failure what was and what stands.
@@ -105,6 +127,8 @@ impl Done {
                     Err(problem) => Err(problem),
                 },
                 Made::Stub => beside::take_stub_out(session, sides, cleanup_deadline()).await,
+                Made::Channel { name, member } => take_channel_back(sides, &name, &member).await,
+                Made::Part => Ok(false),
             };
             match taken {
                 // It was tried and never came to be.
@@ -120,4 +144,14 @@ impl Done {
             }
         }
     }
+}
+
+/// Deletes a channel that this run made and whose applier never ran: what its relay logs hold, the source has.
+async fn take_channel_back(sides: &Sides, name: &str, member: &str) -> Result<bool, Problem> {
+    let deadline = cleanup_deadline();
+    let mut live = sides.open(Side::Replica, member, deadline).await?;
+    live.server.stop(name, deadline).await?;
+    live.server.reset_all(name, deadline).await?;
+    live.close(deadline).await;
+    Ok(true)
 }

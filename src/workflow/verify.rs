@@ -44,8 +44,11 @@ pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
         async { if walks { ahead(session, &sides).await } else { None } },
     );
     facts.objects = objects;
-    if walks && let Ok((vip, _)) = desired::desired_vip(&session.spec, &facts) {
-        let wanted = Way::wanted(&session.spec, &facts, vip);
+    if walks
+        && let Some(mesh) = session.spec.mesh()
+        && let Ok((vip, _)) = desired::desired_vip(mesh, &facts)
+    {
+        let wanted = Way::wanted(mesh, &facts, vip);
         facts.paths = match ahead {
             Some((way, paths)) if way.is(&wanted) => paths,
             _ => prove::paths(session, &sides, &wanted, prove::UNCHANGED).await,
@@ -57,7 +60,7 @@ pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
 /// Walks the path that the link's own ServiceEntry describes, beside everything else that is looked at: on a link in order it is
 /// the one that is wanted. `None` where there is no such entry to be read, not in `v1` either, which older meshes do not serve.
 async fn ahead(session: &Session, sides: &Sides) -> Option<(Way, Vec<PathFacts>)> {
-    let (spec, cluster, deadline) = (&session.spec, sides.client().ok()?, session.deadline.at_most(READING));
+    let (spec, cluster, deadline) = (session.spec.mesh()?, sides.client().ok()?, session.deadline.at_most(READING));
     let (pods, objects) = tokio::try_join!(
         pods::pods(cluster, &spec.client.selector, deadline),
         apply::inventory(cluster, &spec.name, "v1", deadline),

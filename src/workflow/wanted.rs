@@ -11,7 +11,7 @@ use crate::{
         desired,
         facts::{Facts, OwnObject},
         problem::{Fetched, Problem},
-        spec::LinkSpec,
+        spec::MeshLink,
     },
     k8s::apply,
     mesh::objects,
@@ -28,7 +28,7 @@ pub(super) struct Wanted {
 ///
 /// # Errors
 /// Why the virtual address or the endpoints are not known.
-pub(super) fn wanted(spec: &LinkSpec, facts: &Facts) -> Result<Wanted, Problem> {
+pub(super) fn wanted(spec: MeshLink<'_>, facts: &Facts) -> Result<Wanted, Problem> {
     let (vip, _) = desired::desired_vip(spec, facts)?;
     let entrances = desired::desired_entrances(spec, facts)?.used;
     let served = facts.client.cluster.got().map_or(&[][..], |cluster| &cluster.istio_versions);
@@ -42,7 +42,7 @@ pub(super) fn wanted(spec: &LinkSpec, facts: &Facts) -> Result<Wanted, Problem> 
 
 /// How the objects that are there differ from them; `None` where it is not known what they are to be.
 pub(super) async fn compared(session: &Session, sides: &Sides, facts: &Facts) -> Option<Fetched<Vec<OwnObject>>> {
-    let wanted = wanted(&session.spec, facts).ok()?;
+    let wanted = wanted(session.spec.mesh()?, facts).ok()?;
     let cluster = sides.client().ok()?;
     let looks = wanted.objects.iter().map(|object| apply::compared(cluster, object, session.deadline));
     Some(try_join_all(looks).await.into())

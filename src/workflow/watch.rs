@@ -206,7 +206,7 @@ fn statuses(session: &Session, facts: &Facts, marks: &[Mark]) -> Vec<LinkStatus>
     let unread = match &facts.client.members {
         Fetched::Failed(problem) => Some((None, problem)),
         Fetched::Got(members) => {
-            members.iter().find_map(|member| Some((Some(member.pod.name.clone()), member.unread()?)))
+            members.iter().find_map(|member| Some((Some(member.name().to_owned()), member.unread()?)))
         }
     };
     vec![match unread {
@@ -243,7 +243,9 @@ fn of_service(session: &Session, facts: &Facts) -> LinkStatus {
             LinkState::Unknown,
             Some(StatusError { code: Some(problem.code), errno: 0, text: problem.message.clone() }),
         ),
-        Fetched::Got(mesh) if mesh.entries.iter().any(|entry| desired::is_own(spec, entry)) => {
+        Fetched::Got(mesh)
+            if mesh.entries.iter().any(|entry| spec.mesh().is_some_and(|mesh| desired::is_own(mesh, entry))) =>
+        {
             (LinkState::Linked, None)
         }
         Fetched::Got(_) => (LinkState::NotConfigured, None),
@@ -259,7 +261,7 @@ fn of_member(
     marks: &[Mark],
 ) -> LinkStatus {
     let name = &link.replication.channel;
-    let base = unknown(session, Some(member.pod.name.clone()), LinkState::Unknown);
+    let base = unknown(session, Some(member.name().to_owned()), LinkState::Unknown);
     let found = member.server().and_then(|server| {
         Some((server, server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?))
     });
@@ -293,7 +295,7 @@ fn of_member(
         receiver: Some(channel.receiver.state.clone()),
         applier: Some(channel.applier.state.clone()),
         source_uuid: channel.source_uuid.clone(),
-        source_member: source_member.map(|source| source.pod.name.clone()),
+        source_member: source_member.map(|source| source.name().to_owned()),
         error: error.map(worded),
         ..base
     }

@@ -76,6 +76,7 @@ codes! {
     NoSuchCode 114 Usage "no such code" [];
     FactsUnreadable 115 Configuration "a file of facts cannot be read" [];
     NoReplication 119 Usage "the command is about replication, and the link carries none" [];
+    NoMesh 120 Usage "the command is about a mesh, and the link goes through none" [];
 
     NoSuchContext 201 Configuration "no such kube context" [];
     ApiUnreachable 202 Unreachable "the Kubernetes API cannot be reached" [];
@@ -160,6 +161,7 @@ codes! {
     ServerError 412 Checks "the server answers with an error" ["repl:36", "repl:40"];
     PlainChannel 413 Checks "the channel is not encrypted" [];
     ServerFull 414 Unreachable "the server takes no more connections" ["mesh:51"];
+    NoLock 415 Checks "the replica's server gives no lock" [];
 
     GtidsOff 501 Checks "GTIDs are not on" ["repl:12"];
     ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:3", "repl:8", "repl:9"];

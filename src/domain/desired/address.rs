@@ -9,7 +9,7 @@ use super::super::{
     facts::{Facts, MeshFacts, NamedEntry, UsedRange},
     problem::{Fetched, Problem},
     range,
-    spec::LinkSpec,
+    spec::MeshLink,
     vip,
 };
 
@@ -32,7 +32,7 @@ pub enum VipOrigin {
 /// # Errors
 /// Why the ServiceEntries could not be read, where they are needed to know; [`Code::VipInUse`] where nothing is left to derive
 /// an address from.
-pub fn desired_vip(spec: &LinkSpec, facts: &Facts) -> Result<(Ipv4Addr, VipOrigin), Problem> {
+pub fn desired_vip(spec: MeshLink<'_>, facts: &Facts) -> Result<(Ipv4Addr, VipOrigin), Problem> {
     if let Some(vip) = spec.vip {
         return Ok((vip, VipOrigin::Configured));
     }
@@ -55,7 +55,7 @@ pub fn desired_vip(spec: &LinkSpec, facts: &Facts) -> Result<(Ipv4Addr, VipOrigi
 
 /// What a derived address keeps clear of: every other ServiceEntry's addresses and what the cluster uses itself. An address of a
 /// node, pod or Service outside the known ranges stands for its /16, since its neighbours are given out next.
-fn in_others_hands(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Vec<Ipv4Net> {
+fn in_others_hands(spec: MeshLink<'_>, facts: &Facts, mesh: &MeshFacts) -> Vec<Ipv4Net> {
     let others = mesh.entries.iter().filter(|entry| !is_own(spec, entry)).flat_map(|entry| &entry.addresses);
     let cluster = cluster_ranges(facts).iter().map(|used| match used.range.prefix_len() {
         32 => Ipv4Net::new_assert(used.range.addr(), 16).trunc(),
@@ -74,12 +74,12 @@ pub(crate) fn cluster_ranges(facts: &Facts) -> &[UsedRange] {
 }
 
 /// Whether a ServiceEntry is the one this tool made for the link.
-pub(crate) fn is_own(spec: &LinkSpec, entry: &NamedEntry) -> bool {
+pub(crate) fn is_own(spec: MeshLink<'_>, entry: &NamedEntry) -> bool {
     entry.link.as_deref() == Some(spec.name.as_str()) && entry.namespace == spec.client.cluster.namespace
 }
 
 /// What the link's ServiceEntry remembers of what was made beside it.
-pub fn records(spec: &LinkSpec, facts: &Facts) -> BTreeMap<String, String> {
+pub fn records(spec: MeshLink<'_>, facts: &Facts) -> BTreeMap<String, String> {
     let entries = facts.client.mesh.got().into_iter().flat_map(|mesh| &mesh.entries);
     entries.filter(|entry| is_own(spec, entry)).flat_map(|entry| entry.records.clone()).collect()
 }
@@ -90,6 +90,11 @@ mod tests {
 
     use super::*;
     use crate::domain::sample::{self, facts, got, other_entry, own_entry, spec, unlinked, used};
+    use crate::domain::spec::LinkSpec;
+
+    fn desired_vip(spec: &LinkSpec, facts: &Facts) -> Result<(Ipv4Addr, VipOrigin), Problem> {
+        super::desired_vip(spec.mesh().unwrap(), facts)
+    }
 
     fn vip_of(spec: &LinkSpec, facts: &Facts) -> (String, VipOrigin) {
         let (vip, origin) = desired_vip(spec, facts).unwrap();
@@ -99,7 +104,7 @@ mod tests {
     #[test]
     fn the_address_is_configured_or_kept_or_derived() {
         let mut pinned = spec();
-        pinned.vip = Some("240.9.9.9".parse().unwrap());
+        sample::mesh(&mut pinned).vip = Some("240.9.9.9".parse().unwrap());
         assert_eq!(vip_of(&pinned, &facts()), ("240.9.9.9".to_owned(), VipOrigin::Configured));
         assert_eq!(vip_of(&spec(), &facts()), (sample::VIP.to_owned(), VipOrigin::Kept));
         let derived = vip::derive(&spec().host);

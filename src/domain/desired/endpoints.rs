@@ -7,7 +7,7 @@ use super::{
         code::Code,
         facts::{Facts, NamedEntry, ServiceFacts},
         problem::{Fetched, Problem},
-        spec::{Endpoint, EntranceSpec, LinkSpec, SourceLocation, SourceTarget},
+        spec::{Endpoint, EntranceSpec, MeshLink, SourceLocation, SourceTarget},
     },
     address::is_own,
     way_in,
@@ -58,9 +58,9 @@ impl Entrances {
 /// # Errors
 /// Why Services, nodes or pods could not be read; [`Code::SourceServiceUnusable`] where nothing is offered to the outside,
 /// [`Code::NoEntranceAddress`] and [`Code::NoNodeAddress`] where what is offered has no address that can be used.
-pub fn desired_entrances(spec: &LinkSpec, facts: &Facts) -> Result<Entrances, Problem> {
+pub fn desired_entrances(spec: MeshLink<'_>, facts: &Facts) -> Result<Entrances, Problem> {
     let ports = spec.ports();
-    let (mut used, limit) = match &spec.source {
+    let (mut used, limit) = match spec.source {
         SourceLocation::Endpoints(endpoints) => {
             let entrance =
                 |endpoint: &Endpoint| Entrance { address: endpoint.address, ports: vec![endpoint.port; ports.len()] };
@@ -79,14 +79,14 @@ pub fn desired_entrances(spec: &LinkSpec, facts: &Facts) -> Result<Entrances, Pr
 ///
 /// # Errors
 /// As [`desired_entrances`].
-pub fn desired_endpoints(spec: &LinkSpec, facts: &Facts, number: u16) -> Result<Vec<Endpoint>, Problem> {
+pub fn desired_endpoints(spec: MeshLink<'_>, facts: &Facts, number: u16) -> Result<Vec<Endpoint>, Problem> {
     let place = spec.ports().iter().position(|port| port.number == number).unwrap_or_default();
     Ok(desired_entrances(spec, facts)?.endpoints(place))
 }
 
 /// What the first group of Services that offers a way in has to offer. A Service of a group whose way has no address at the moment
 /// is left out while another of them has one.
-fn offered(spec: &LinkSpec, facts: &Facts, entrance: EntranceSpec) -> Result<Vec<Entrance>, Problem> {
+fn offered(spec: MeshLink<'_>, facts: &Facts, entrance: EntranceSpec) -> Result<Vec<Entrance>, Problem> {
     let groups = service_groups(spec, facts)?;
     let Some((way, group)) = groups.iter().find_map(|group| Some((way_in::of(spec, group, entrance)?, group))) else {
         return Err(way_in::none(spec, &groups, entrance));
@@ -110,8 +110,8 @@ fn offered(spec: &LinkSpec, facts: &Facts, entrance: EntranceSpec) -> Result<Vec
 ///
 /// # Errors
 /// Why they could not be read.
-pub(crate) fn service_groups<'a>(spec: &LinkSpec, facts: &'a Facts) -> Result<Vec<Vec<&'a ServiceFacts>>, Problem> {
-    let SourceLocation::Kubernetes { target, .. } = &spec.source else { return Ok(Vec::new()) };
+pub(crate) fn service_groups<'a>(spec: MeshLink<'_>, facts: &'a Facts) -> Result<Vec<Vec<&'a ServiceFacts>>, Problem> {
+    let SourceLocation::Kubernetes { target, .. } = spec.source else { return Ok(Vec::new()) };
     let services = fetched(facts.source.services.as_ref(), "the source's Services")?;
     match target {
         SourceTarget::Service(_) => Ok(vec![services.iter().collect()]),
@@ -125,7 +125,7 @@ pub(crate) fn service_groups<'a>(spec: &LinkSpec, facts: &'a Facts) -> Result<Ve
 }
 
 /// The entrances that the link's own ServiceEntry has, in the link's ports; `None` without such an entry.
-pub fn written_entrances(spec: &LinkSpec, facts: &Facts) -> Option<Vec<Entrance>> {
+pub fn written_entrances(spec: MeshLink<'_>, facts: &Facts) -> Option<Vec<Entrance>> {
     let entry = facts.client.mesh.got()?.entries.iter().find(|entry| is_own(spec, entry))?;
     let mut written: Vec<Entrance> = entrances_of(spec, entry).collect();
     written.sort_unstable();
@@ -133,7 +133,7 @@ pub fn written_entrances(spec: &LinkSpec, facts: &Facts) -> Option<Vec<Entrance>
 }
 
 /// What is no address (a host name in an entry of another resolution) cannot be one of the source's.
-fn entrances_of(spec: &LinkSpec, entry: &NamedEntry) -> impl Iterator<Item = Entrance> {
+fn entrances_of(spec: MeshLink<'_>, entry: &NamedEntry) -> impl Iterator<Item = Entrance> {
     let ports = spec.ports();
     entry.endpoints.iter().filter_map(move |endpoint| {
         let address = endpoint.address.parse().ok()?;
@@ -161,8 +161,12 @@ mod tests {
     use crate::domain::{
         facts::{BackendFacts, HostPortFacts, IngressFacts, NodeFacts, PxcFacts, ServicePortFacts},
         sample::{self, endpoints_spec, facts, got, ip, service_port, source_service, spec},
-        spec::{AddressType, WayIn},
+        spec::{AddressType, LinkSpec, WayIn},
     };
+
+    fn desired_entrances(spec: &LinkSpec, facts: &Facts) -> Result<Entrances, Problem> {
+        super::desired_entrances(spec.mesh().unwrap(), facts)
+    }
 
     fn entrances(spec: &LinkSpec, facts: &Facts) -> Vec<String> {
         desired_entrances(spec, facts).unwrap().used.iter().map(ToString::to_string).collect()
@@ -173,7 +177,7 @@ mod tests {
     }
 
     fn entrance_of(spec: &mut LinkSpec) -> &mut EntranceSpec {
-        match &mut spec.source {
+        match &mut sample::mesh(spec).source {
             SourceLocation::Kubernetes { entrance, .. } => entrance,
             SourceLocation::Endpoints(endpoints) => panic!("{endpoints:?}"),
         }
@@ -320,7 +324,7 @@ mod tests {
         ];
         let used = desired_entrances(&spec, &facts).unwrap().used;
         assert_eq!(used[0].ports, [31080, 31900], "in the link's order: by number, else by name");
-        assert_eq!(desired_endpoints(&spec, &facts, 9000).unwrap()[0].to_string(), "198.18.0.11:31900");
+        assert_eq!(desired_endpoints(spec.mesh().unwrap(), &facts, 9000).unwrap()[0].to_string(), "198.18.0.11:31900");
         source_service(&mut facts).ports.remove(0);
         assert_eq!(refused(&spec, &facts), Code::SourceServiceUnusable);
     }
@@ -338,7 +342,7 @@ mod tests {
 
     fn of_operator(resource: PxcFacts, services: Vec<ServiceFacts>) -> (LinkSpec, Facts) {
         let (mut spec, mut facts) = (spec(), facts());
-        if let SourceLocation::Kubernetes { target, .. } = &mut spec.source {
+        if let SourceLocation::Kubernetes { target, .. } = &mut sample::mesh(&mut spec).source {
             *target = SourceTarget::Pxc("cluster1".to_owned());
         }
         facts.source.pxc = Some(Fetched::Got(resource));
@@ -385,13 +389,13 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read_in_the_links_ports() {
-        let written = written_entrances(&spec(), &facts()).unwrap();
+        let written = written_entrances(spec().mesh().unwrap(), &facts()).unwrap();
         assert_eq!(written, desired_entrances(&spec(), &facts()).unwrap().used);
         let mut facts = facts();
         let endpoint = &mut got(&mut facts.client.mesh).entries[0].endpoints[0];
         endpoint.ports.clear();
-        assert_eq!(written_entrances(&spec(), &facts).unwrap()[0].ports, [3306]);
-        assert_eq!(written_entrances(&spec(), &sample::unlinked()), None);
+        assert_eq!(written_entrances(spec().mesh().unwrap(), &facts).unwrap()[0].ports, [3306]);
+        assert_eq!(written_entrances(spec().mesh().unwrap(), &sample::unlinked()), None);
     }
 
     proptest! {

@@ -26,22 +26,22 @@ pub fn pick_member<'a>(spec: ReplicationLink<'_>, facts: &'a Facts) -> Result<&'
         [one] => return Ok(one),
         [] => {}
         several => {
-            let names: Vec<&str> = several.iter().map(|member| member.pod.name.as_str()).collect();
+            let names: Vec<&str> = several.iter().map(|member| member.name()).collect();
             return Err(Problem::new(
                 Code::ChannelTwice,
                 format!("channel `{}` is on {} members: {}", spec.replication.channel, names.len(), names.join(", ")),
             ));
         }
     }
-    let able = members.iter().filter(|member| member.pod.ready && member.server().is_some());
-    able.min_by(|one, other| by_ordinal(&one.pod.name, &other.pod.name)).ok_or_else(|| {
+    let able = members.iter().filter(|member| member.is_ready() && member.server().is_some());
+    able.min_by(|one, other| by_ordinal(one.name(), other.name())).ok_or_else(|| {
         let mut problem = Problem::new(
             Code::MemberNotReady,
             format!("none of {} {} member(s) is ready and lets the account in", members.len(), Side::Replica),
         );
         for member in members {
             let why = member.unread().map_or("not ready", |problem| problem.message.as_str());
-            problem = problem.seen(format!("{}: {why}", member.pod.name));
+            problem = problem.seen(format!("{}: {why}", member.name()));
         }
         problem
     })
@@ -76,19 +76,19 @@ mod tests {
     fn the_channel_stays_where_it_is_and_else_goes_to_the_first_ready_member() {
         let name = |facts: &Facts| {
             pick_member(spec().replication().unwrap(), facts)
-                .map(|member| member.pod.name.clone())
+                .map(|member| member.name().to_owned())
                 .map_err(|problem| problem.code)
         };
         assert_eq!(name(&unlinked()), Ok("pxc-0".to_owned()));
         let mut facts = unlinked();
-        replicas(&mut facts)[0].pod.ready = false;
+        replicas(&mut facts)[0].pod().ready = false;
         assert_eq!(name(&facts), Ok("pxc-1".to_owned()));
         replicas(&mut facts)[1].server = Some(Fetched::Failed(Problem::new(Code::AccessDenied, "x")));
         assert_eq!(name(&facts), Err(Code::MemberNotReady));
 
         let mut facts = unlinked();
         sample::replica(&mut facts, 1).channels.push(sample::channel());
-        replicas(&mut facts)[1].pod.ready = false;
+        replicas(&mut facts)[1].pod().ready = false;
         assert_eq!(name(&facts), Ok("pxc-1".to_owned()), "also when it is not ready at the moment");
         sample::replica(&mut facts, 0).channels.push(sample::channel());
         assert_eq!(name(&facts), Err(Code::ChannelTwice));

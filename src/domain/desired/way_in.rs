@@ -8,14 +8,14 @@ use super::{
         facts::{BackendFacts, Facts, HostPortFacts, NodeFacts, ServiceFacts, ServicePortFacts},
         hint::Hint,
         problem::{Fetched, Problem},
-        spec::{AddressType, EntranceSpec, LinkSpec, PortSpec, ServiceSpec, WayIn},
+        spec::{AddressType, EntranceSpec, MeshLink, PortSpec, ServiceSpec, WayIn},
     },
     endpoints::{Entrance, fetched},
 };
 
 /// The way that a group of Services is entered: the configured one, or else the first that one of them offers, in the order in
 /// which a user expects them. `None` where none of them has it.
-pub(super) fn of(spec: &LinkSpec, group: &[&ServiceFacts], entrance: EntranceSpec) -> Option<WayIn> {
+pub(super) fn of(spec: MeshLink<'_>, group: &[&ServiceFacts], entrance: EntranceSpec) -> Option<WayIn> {
     let ways: &[WayIn] = match &entrance.way {
         Some(way) => std::slice::from_ref(way),
         None => &WayIn::ALL,
@@ -23,7 +23,7 @@ pub(super) fn of(spec: &LinkSpec, group: &[&ServiceFacts], entrance: EntranceSpe
     ways.iter().copied().find(|way| group.iter().any(|service| offers(spec, service, *way)))
 }
 
-fn offers(spec: &LinkSpec, service: &ServiceFacts, way: WayIn) -> bool {
+fn offers(spec: MeshLink<'_>, service: &ServiceFacts, way: WayIn) -> bool {
     let Ok(ports) = service_ports(spec, service) else { return false };
     match way {
         WayIn::LoadBalancer => service.kind == "LoadBalancer",
@@ -39,7 +39,7 @@ fn offers(spec: &LinkSpec, service: &ServiceFacts, way: WayIn) -> bool {
 /// The port of a Service behind a port of the mesh name: of the same number, else of the same name, else, for replication, MySQL's
 /// own; else the only one there is.
 pub(crate) fn service_port<'a>(
-    spec: &LinkSpec,
+    spec: MeshLink<'_>,
     port: &PortSpec,
     service: &'a ServiceFacts,
 ) -> Option<&'a ServicePortFacts> {
@@ -54,13 +54,13 @@ pub(crate) fn service_port<'a>(
 }
 
 /// The Service's port for each of the link's; `Err` with the first one of the link that the Service has not.
-fn service_ports<'a>(spec: &LinkSpec, service: &'a ServiceFacts) -> Result<Vec<&'a ServicePortFacts>, PortSpec> {
+fn service_ports<'a>(spec: MeshLink<'_>, service: &'a ServiceFacts) -> Result<Vec<&'a ServicePortFacts>, PortSpec> {
     spec.ports().into_iter().map(|port| service_port(spec, &port, service).ok_or(port)).collect()
 }
 
 /// The entrances of a Service by a way that its group offers.
 pub(super) fn through(
-    spec: &LinkSpec,
+    spec: MeshLink<'_>,
     facts: &Facts,
     service: &ServiceFacts,
     way: WayIn,
@@ -162,7 +162,7 @@ pub(crate) fn described(service: &ServiceFacts) -> String {
 }
 
 /// Nothing of the source can be entered from outside, or not by the way that is configured.
-pub(super) fn none(spec: &LinkSpec, groups: &[Vec<&ServiceFacts>], entrance: EntranceSpec) -> Problem {
+pub(super) fn none(spec: MeshLink<'_>, groups: &[Vec<&ServiceFacts>], entrance: EntranceSpec) -> Problem {
     let services: Vec<&ServiceFacts> = groups.iter().flatten().copied().collect();
     match (services.as_slice(), entrance.way) {
         ([], _) => Problem::new(Code::SourceServiceUnusable, "the operator's resource of the source exposes nothing"),

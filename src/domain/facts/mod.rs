@@ -20,7 +20,7 @@ pub use mesh::{
     DirectFacts, EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, Moved, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd,
 };
 pub use objects::{ChangedField, OwnObject};
-pub use server::{ChannelFacts, ChannelSettings, ServerFacts, ServerSettings, ThreadError, ThreadState};
+pub use server::{ChannelFacts, ChannelSettings, ReceiverLogin, ServerFacts, ServerSettings, ThreadError, ThreadState};
 pub use service::{BackendFacts, HostPortFacts, IngressFacts, PxcFacts, ServiceFacts, ServicePortFacts};
 pub use surroundings::{ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, SourceSurroundings};
 
@@ -37,6 +37,9 @@ pub struct Facts {
     pub client: ClientFacts,
     /// The path from each of the client's pods to each port; empty until the mesh objects are there.
     pub paths: Vec<PathFacts>,
+    /// The login of the channel's account at the source from this machine, on a link without a mesh.
+    #[serde(default)]
+    pub receiver_login: Option<Fetched<ReceiverLogin>>,
     /// The link's own mesh objects; `None` where they were not compared with what is wanted.
     #[serde(default)]
     pub objects: Option<Fetched<Vec<OwnObject>>>,
@@ -63,6 +66,11 @@ pub struct SourceFacts {
 }
 
 impl SourceFacts {
+    /// Its members that run in pods.
+    pub fn pods(&self) -> Pods<'_> {
+        in_pods(&self.members)
+    }
+
     /// The first Service that was read.
     pub fn service(&self) -> Option<&ServiceFacts> {
         self.services.as_ref().and_then(Fetched::got)?.first()
@@ -84,11 +92,37 @@ pub struct ClientFacts {
     pub lease: Fetched<Option<LeaseFacts>>,
 }
 
-/// One member of a side: its pod, and the MySQL server in it where the link carries replication.
+impl ClientFacts {
+    /// Nothing of it could be read, for one reason.
+    pub fn unread(problem: &Problem) -> Self {
+        Self {
+            cluster: Fetched::Failed(problem.clone()),
+            members: Fetched::Failed(problem.clone()),
+            mesh: Fetched::Failed(problem.clone()),
+            surroundings: ClientSurroundings::unread(problem),
+            lease: Fetched::Failed(problem.clone()),
+        }
+    }
+
+    /// Its members that run in pods.
+    pub fn pods(&self) -> Pods<'_> {
+        in_pods(&self.members)
+    }
+}
+
+/// Members that run in pods, in the order listed.
+pub type Pods<'a> =
+    std::iter::FilterMap<std::slice::Iter<'a, MemberFacts>, fn(&'a MemberFacts) -> Option<PodMember<'a>>>;
+
+fn in_pods(members: &Fetched<Vec<MemberFacts>>) -> Pods<'_> {
+    members.got().map_or(&[][..], Vec::as_slice).iter().filter_map(MemberFacts::in_pod)
+}
+
+/// One member of a side: where it runs, and the MySQL server there where the link carries replication.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MemberFacts {
-    /// The pod.
-    pub pod: PodFacts,
+    /// Where it runs.
+    pub place: MemberPlace,
     /// The server, as its side's account sees it; `None` where the link carries no replication.
     pub server: Option<Fetched<ServerFacts>>,
     /// What the mesh name resolves to in the pod's application container; asked only where its sidecar does not answer DNS.
@@ -99,7 +133,67 @@ pub struct MemberFacts {
     pub sidecar_log: Option<Fetched<Vec<String>>>,
 }
 
+/// Where a member runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemberPlace {
+    /// In a pod.
+    Pod(Box<PodFacts>),
+    /// Somewhere without Kubernetes, reached directly.
+    Server {
+        /// Its host and port.
+        address: String,
+    },
+}
+
+/// A member of which it is known that it runs in a pod; everything of the member is reached through it.
+#[derive(Debug, Clone, Copy)]
+pub struct PodMember<'a> {
+    member: &'a MemberFacts,
+    /// The pod.
+    pub pod: &'a PodFacts,
+}
+
+impl<'a> PodMember<'a> {
+    /// The member.
+    pub fn member(self) -> &'a MemberFacts {
+        self.member
+    }
+}
+
+impl std::ops::Deref for PodMember<'_> {
+    type Target = MemberFacts;
+
+    fn deref(&self) -> &MemberFacts {
+        self.member
+    }
+}
+
 impl MemberFacts {
+    /// What it is called: its pod's name, or its host and port.
+    pub fn name(&self) -> &str {
+        match &self.place {
+            MemberPlace::Pod(pod) => &pod.name,
+            MemberPlace::Server { address } => address,
+        }
+    }
+
+    /// The member as one that runs in a pod, if it does.
+    pub fn in_pod(&self) -> Option<PodMember<'_>> {
+        match &self.place {
+            MemberPlace::Pod(pod) => Some(PodMember { member: self, pod }),
+            MemberPlace::Server { .. } => None,
+        }
+    }
+
+    /// Whether its pod is ready. Of one that runs in no pod only its server can tell.
+    pub fn is_ready(&self) -> bool {
+        match &self.place {
+            MemberPlace::Pod(pod) => pod.ready,
+            MemberPlace::Server { .. } => true,
+        }
+    }
+
     /// The server, if it was read.
     pub fn server(&self) -> Option<&ServerFacts> {
         self.server.as_ref().and_then(Fetched::got)

@@ -93,6 +93,17 @@ pub struct ServerSettings {
     pub relay_log_recovery: bool,
 }
 
+/// A login as the receiver's, made from this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiverLogin {
+    /// The account that the server took it for, as `user@host`.
+    pub account: String,
+    /// `@@server_uuid` of the server, lower case.
+    pub server_uuid: String,
+    /// How the connection was encrypted, and what was checked of the server's certificate.
+    pub tls: String,
+}
+
 /// The settings of a channel that this tool owns, all of them set and all of them read back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelSettings {

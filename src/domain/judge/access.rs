@@ -8,11 +8,11 @@ use super::{
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::{AwaitedContainer, ClusterFacts, Facts, MemberFacts, ServerFacts},
+    facts::{AwaitedContainer, ClusterFacts, Facts, MemberFacts, PodMember, ServerFacts},
     hint::Hint,
     problem::{Fetched, Problem},
     pxc, quote,
-    spec::{LinkSpec, ReplicationLink, SourceLocation, SourceTarget},
+    spec::{LinkSpec, MeshLink, ReplicationLink, SourceLocation, SourceTarget},
 };
 
 /// The oldest server whose statements this tool writes.
@@ -26,6 +26,19 @@ const FEW_RULES: usize = 4;
 
 /// Judges what every later stage stands on: clusters, permissions, members, logins, privileges and versions.
 pub fn access(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let sides = [Side::Source, spec.client_side()];
+    let Some(mesh) = spec.mesh() else {
+        let members = sides.into_iter().flat_map(|side| members(facts, side).iter().map(move |one| (side, one)));
+        return members.flat_map(|(side, one)| of_server(spec, side, one)).collect();
+    };
+    let mut checks = clusters(spec, facts);
+    for side in sides {
+        checks.extend(of_members(mesh, facts, side, &checks));
+    }
+    checks
+}
+
+fn clusters(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = Vec::new();
     for (side, seen) in
         [(Side::Source, facts.source.cluster.as_ref()), (spec.client_side(), Some(&facts.client.cluster))]
@@ -39,9 +52,6 @@ pub fn access(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     checks.sort_by_key(|check| check.id != ids::CLUSTER_REACHABLE);
     if let Some(source) = &facts.source.cluster {
         checks.push(distinct(source, &facts.client.cluster, spec.client_side(), &checks));
-    }
-    for side in [Side::Source, spec.client_side()] {
-        checks.extend(of_members(spec, facts, side, &checks));
     }
     checks
 }
@@ -118,7 +128,7 @@ fn permissions(spec: &LinkSpec, facts: &Facts, side: Side, seen: &Fetched<Cluste
     )
 }
 
-fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> Vec<Check> {
+fn of_members(spec: MeshLink<'_>, facts: &Facts, side: Side, before: &[Check]) -> Vec<Check> {
     let subject = Subject::Cluster(side);
     let asked = ask(ids::MEMBERS_FOUND, subject.clone());
     let list = match side {
@@ -131,26 +141,27 @@ fn of_members(spec: &LinkSpec, facts: &Facts, side: Side, before: &[Check]) -> V
         (_, Fetched::Failed(problem)) => vec![asked.unfetched(problem)],
         (_, Fetched::Got(found)) if found.is_empty() => {
             // With addresses only there is nobody to ask for members; what follows says what that leaves unknown.
-            if side == Side::Source && super::source_is_endpoints(spec) {
+            if side == Side::Source && super::source_is_endpoints(&spec) {
                 return Vec::new();
             }
             vec![nobody(spec, facts, side, asked)]
         }
         (_, Fetched::Got(found)) => {
-            let names: Vec<&str> = found.iter().map(|member| member.pod.name.as_str()).collect();
+            let names: Vec<&str> = found.iter().map(super::super::facts::MemberFacts::name).collect();
             let mut checks = vec![asked.passed([names.join(", ")])];
             for one in found {
-                checks.extend(of_member(spec, facts, side, one));
+                checks.extend(one.in_pod().map(|one| ready(spec, facts, side, one)));
+                checks.extend(of_server(&spec, side, one));
             }
             checks
         }
     }
 }
 
-fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
+fn nobody(spec: MeshLink<'_>, facts: &Facts, side: Side, asked: Asked) -> Check {
     let selector = match side {
         Side::Replica | Side::Client => spec.client.selector.clone(),
-        Side::Source if let SourceLocation::Kubernetes { target: SourceTarget::Pxc(name), .. } = &spec.source => {
+        Side::Source if let SourceLocation::Kubernetes { target: SourceTarget::Pxc(name), .. } = spec.source => {
             pxc::selector(name)
         }
         Side::Source => {
@@ -161,7 +172,7 @@ fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
             labels.map(|labels| labels.collect::<Vec<_>>().join(",")).unwrap_or_default()
         }
     };
-    let Some(kubectl) = Kubectl::of(spec, facts, side) else {
+    let Some(kubectl) = Kubectl::of(&spec, facts, side) else {
         return asked.failed(Problem::new(Code::NoPodMatches, format!("the {side} has no members")));
     };
     let namespace = kubectl.namespace().to_owned();
@@ -179,10 +190,10 @@ fn nobody(spec: &LinkSpec, facts: &Facts, side: Side, asked: Asked) -> Check {
     )
 }
 
-fn of_member(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Vec<Check> {
+/// The login at a member's server, and what its account and its version allow.
+fn of_server(spec: &LinkSpec, side: Side, one: &MemberFacts) -> Vec<Check> {
     let subject = member(side, one);
-    let mut checks = vec![ready(spec, facts, side, one)];
-    let (Some(link), Some(server)) = (spec.replication(), &one.server) else { return checks };
+    let (Some(link), Some(server)) = (spec.replication(), &one.server) else { return Vec::new() };
     let login = ask(ids::SERVER_LOGIN, subject.clone());
     let login = match server {
         Fetched::Got(server) => login.passed([format!(
@@ -197,20 +208,17 @@ fn of_member(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> V
         Fetched::Got(server) => {
             let judged =
                 [judge_privileges(link, side, one, server, privileges), judge_version(side, one, server, version)];
-            checks.push(login);
-            checks.extend(judged);
+            std::iter::once(login).chain(judged).collect()
         }
         Fetched::Failed(_) => {
             let judged = [privileges.skipped(&login), version.skipped(&login)];
-            checks.push(login);
-            checks.extend(judged);
+            std::iter::once(login).chain(judged).collect()
         }
     }
-    checks
 }
 
-fn ready(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Check {
-    let asked = ask(ids::MEMBER_READY, member(side, one));
+fn ready(spec: MeshLink<'_>, facts: &Facts, side: Side, one: PodMember<'_>) -> Check {
+    let asked = ask(ids::MEMBER_READY, member(side, &one));
     if one.pod.ready {
         return asked.passed(one.pod.node.iter().map(|node| format!("on node {node}")));
     }
@@ -222,10 +230,10 @@ fn ready(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Check
     {
         return asked.skipped(&cause);
     }
-    let others = members(facts, side).iter().filter(|other| other.pod.ready).count();
+    let others = members(facts, side).iter().filter(|other| other.is_ready()).count();
     let mut problem = Problem::new(
         Code::MemberNotReady,
-        format!("pod `{}` of the {side} is not ready; {others} of {} are", one.pod.name, members(facts, side).len()),
+        format!("pod `{}` of the {side} is not ready; {others} of {} are", one.name(), members(facts, side).len()),
     )
     .seen("condition Ready is not True".to_owned());
     for awaited in &one.pod.awaited {
@@ -238,7 +246,7 @@ fn ready(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Check
             early.name
         ));
     }
-    if let Some(kubectl) = Kubectl::of(spec, facts, side) {
+    if let Some(kubectl) = Kubectl::of(&spec, facts, side) {
         let native = early.map_or_else(Vec::new, |_| annotate(&kubectl, one, NATIVE_SIDECAR, Some("true")));
         let text = if native.is_empty() {
             "its events and the log of its last start say why"

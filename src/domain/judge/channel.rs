@@ -1,6 +1,6 @@
 //! The channel: on one member only, configured as the link says, its receiver attached to the source, its applier running.
 
-use super::{Asked, ask, blame, ids, member, members, named, or_empty, servers, unread};
+use super::{Asked, ask, blame, ids, member, members, named, of_channel, or_empty, servers, unread};
 use crate::domain::{
     channel::{channel_differences, desired_channel},
     check::{Check, Side, Subject},
@@ -20,7 +20,7 @@ pub fn channel(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     let carriers = desired::carriers(spec, facts);
     let mut checks = Vec::new();
     for one in &carriers {
-        let Some((server, channel)) = of_member(spec, one) else { continue };
+        let Some((server, channel)) = of_channel(spec, one) else { continue };
         let asked = |id| ask(id, member(Side::Replica, one));
         checks.push(settings(spec, one, channel, asked(ids::CHANNEL_SETTINGS)));
         let receiver = receiver(spec, facts, one, channel, asked(ids::RECEIVER_RUNNING));
@@ -46,7 +46,7 @@ pub fn channel_preflight(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check>
         unique = ask(ids::CHANNEL_UNIQUE, Subject::Link).passed(["no member has it yet"]);
     }
     let settings = carriers.iter().filter_map(|one| {
-        let (_, channel) = of_member(spec, one)?;
+        let (_, channel) = of_channel(spec, one)?;
         let check = settings(spec, one, channel, ask(ids::CHANNEL_SETTINGS, member(Side::Replica, one)));
         match check.problem() {
             Some(problem) if problem.code == Code::ChannelDiffers => {
@@ -90,12 +90,6 @@ pub fn lag(spec: ReplicationLink<'_>, subject: Subject, lag: Lag) -> Check {
     }
 }
 
-fn of_member<'a>(spec: ReplicationLink<'_>, one: &'a MemberFacts) -> Option<(&'a ServerFacts, &'a ChannelFacts)> {
-    let server = one.server()?;
-    let name = &spec.replication.channel;
-    Some((server, server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?))
-}
-
 fn threads(channel: &ChannelFacts) -> String {
     format!("receiver {}, applier {}", channel.receiver.state, channel.applier.state)
 }
@@ -106,7 +100,7 @@ fn unique(spec: ReplicationLink<'_>, facts: &Facts) -> Check {
     let carriers = desired::carriers(spec, facts);
     let mut shown = Vec::new();
     for one in members(facts, Side::Replica) {
-        shown.push(match (of_member(spec, one), one.unread()) {
+        shown.push(match (of_channel(spec, one), one.unread()) {
             (Some((_, channel)), _) => format!("{}: {}", named(Side::Replica, one), threads(channel)),
             (None, Some(problem)) => format!("{}: not read ({})", named(Side::Replica, one), problem.message),
             (None, None) => format!("{}: no such channel", named(Side::Replica, one)),
@@ -114,15 +108,15 @@ fn unique(spec: ReplicationLink<'_>, facts: &Facts) -> Check {
     }
     let told = |problem: Problem| shown.iter().fold(problem, |problem, line| problem.seen(line.clone()));
     if carriers.len() > 1 {
-        let names: Vec<&str> = carriers.iter().map(|one| one.pod.name.as_str()).collect();
+        let names: Vec<&str> = carriers.iter().map(|one| one.name()).collect();
         // The one that works stays: of several the first whose receiver is on, else the first.
-        let on = |one: &&&MemberFacts| of_member(spec, one).is_some_and(|(_, channel)| channel.receiver.is_on());
-        let keep = carriers.iter().find(on).or(carriers.first()).map(|one| one.pod.name.as_str());
+        let on = |one: &&&MemberFacts| of_channel(spec, one).is_some_and(|(_, channel)| channel.receiver.is_on());
+        let keep = carriers.iter().find(on).or(carriers.first()).map(|one| one.name());
         let mut hint = Hint::text(format!(
             "keep it on {} and stop it on the others; delete a stopped copy only when everything it received is executed there",
             keep.unwrap_or_default()
         ));
-        for one in carriers.iter().filter(|one| Some(one.pod.name.as_str()) != keep) {
+        for one in carriers.iter().filter(|one| Some(one.name()) != keep) {
             hint = hint.sql(named(Side::Replica, one), format!("STOP REPLICA FOR CHANNEL '{name}'"));
         }
         return asked.failed(told(

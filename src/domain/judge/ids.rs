@@ -58,6 +58,7 @@ checks! {
     GREETING_ARRIVES "greeting.arrives" Greeting "does the server's greeting arrive?";
     PATH_QUERY "path.query" Query "is an authenticated query answered through the mesh name?";
     PATH_SERVER "path.server" Query "is the server that answered a member of the source?";
+    RECEIVER_LOGIN "receiver.login" Query "does the source let the channel's account in, from this machine?";
     SERVICE_ANSWERS "service.answers" Query "does the service answer through the mesh name?";
 
     GTID_MODE "gtid.mode" Prerequisites "are GTIDs on?";

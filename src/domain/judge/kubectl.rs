@@ -2,7 +2,7 @@
 
 use crate::domain::{
     check::Side,
-    facts::{Facts, MemberFacts},
+    facts::{Facts, PodMember},
     hint::{Hint, Remedy},
     spec::{ClusterRef, LinkSpec, SourceLocation},
 };
@@ -23,12 +23,13 @@ pub(super) struct Kubectl {
 impl Kubectl {
     /// kubectl for a side; `None` where the configuration names no cluster for it.
     pub(super) fn of(spec: &LinkSpec, facts: &Facts, side: Side) -> Option<Self> {
+        let mesh = spec.mesh()?;
         let (cluster, seen): (&ClusterRef, _) = match side {
-            Side::Source => match &spec.source {
+            Side::Source => match mesh.source {
                 SourceLocation::Kubernetes { cluster, .. } => (cluster, facts.source.cluster.as_ref()),
                 SourceLocation::Endpoints(_) => return None,
             },
-            Side::Replica | Side::Client => (&spec.client.cluster, Some(&facts.client.cluster)),
+            Side::Replica | Side::Client => (&mesh.client.cluster, Some(&facts.client.cluster)),
         };
         let seen = seen.and_then(|cluster| cluster.got()).map(|cluster| cluster.context.clone());
         let context = cluster.context.clone().or(seen).filter(|context| context != "in-cluster");
@@ -83,40 +84,40 @@ pub(super) fn with(mut hint: Hint, commands: impl IntoIterator<Item = Remedy>) -
 }
 
 /// Makes a member's pods anew and waits for them; empty where only a person knows how.
-pub(super) fn restart(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy> {
+pub(super) fn restart(kubectl: &Kubectl, member: PodMember<'_>) -> Vec<Remedy> {
     let Some(workload) = workload(member) else { return Vec::new() };
     [kubectl.line(&["rollout", "restart", &workload])].into_iter().chain(rolled_out(kubectl, member)).collect()
 }
 
 /// Waits until a member's pods have been made anew.
-fn rolled_out(kubectl: &Kubectl, member: &MemberFacts) -> Option<Remedy> {
+fn rolled_out(kubectl: &Kubectl, member: PodMember<'_>) -> Option<Remedy> {
     workload(member).map(|workload| kubectl.line(&["rollout", "status", &workload, "--timeout=10m"]))
 }
 
 /// What holds the pod template, as `kind/name`. The operator owns a StatefulSet for each part, `<resource>-pxc` for one.
-fn workload(member: &MemberFacts) -> Option<String> {
-    match owner(&member.pod) {
-        Owner::Operator(resource) => Some(format!("statefulset/{resource}-{}", operator_part(&member.pod))),
+fn workload(member: PodMember<'_>) -> Option<String> {
+    match owner(member.pod) {
+        Owner::Operator(resource) => Some(format!("statefulset/{resource}-{}", operator_part(member.pod))),
         Owner::Workload(kind, name) => Some(format!("{kind}/{name}")),
         Owner::Nobody => None,
     }
 }
 
 /// Sets or removes (`None`) one annotation on the template of a member's pods, which makes them anew, and waits for that.
-pub(super) fn annotate(kubectl: &Kubectl, member: &MemberFacts, key: &str, value: Option<&str>) -> Vec<Remedy> {
+pub(super) fn annotate(kubectl: &Kubectl, member: PodMember<'_>, key: &str, value: Option<&str>) -> Vec<Remedy> {
     patch_metadata(kubectl, member, "annotations", key, value)
 }
 
 /// The same for a label.
-pub(super) fn unlabel(kubectl: &Kubectl, member: &MemberFacts, key: &str) -> Vec<Remedy> {
+pub(super) fn unlabel(kubectl: &Kubectl, member: PodMember<'_>, key: &str) -> Vec<Remedy> {
     patch_metadata(kubectl, member, "labels", key, None)
 }
 
-fn patch_metadata(kubectl: &Kubectl, member: &MemberFacts, map: &str, key: &str, value: Option<&str>) -> Vec<Remedy> {
+fn patch_metadata(kubectl: &Kubectl, member: PodMember<'_>, map: &str, key: &str, value: Option<&str>) -> Vec<Remedy> {
     let metadata = serde_json::json!({ map: { key: value } });
-    let patch = match owner(&member.pod) {
+    let patch = match owner(member.pod) {
         Owner::Operator(resource) => {
-            let patch = serde_json::json!({"spec": {operator_part(&member.pod): metadata}}).to_string();
+            let patch = serde_json::json!({"spec": {operator_part(member.pod): metadata}}).to_string();
             kubectl.line(&["patch", "pxc", resource, "--type", "merge", "-p", &patch])
         }
         Owner::Workload(kind, name) => {
@@ -130,7 +131,7 @@ fn patch_metadata(kubectl: &Kubectl, member: &MemberFacts, map: &str, key: &str,
 
 /// Turns DNS capture on for a member's pods; empty where the pod has a proxy configuration that cannot be added to here
 /// (Istio takes YAML, of which this reads the JSON part).
-pub(super) fn capture_dns(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy> {
+pub(super) fn capture_dns(kubectl: &Kubectl, member: PodMember<'_>) -> Vec<Remedy> {
     let own = member.pod.annotations.get(PROXY_CONFIG).map(|text| serde_json::from_str(text));
     let mut config = match own {
         None => serde_json::json!({}),
@@ -142,7 +143,7 @@ pub(super) fn capture_dns(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy
 }
 
 /// A setting in a member's own proxy configuration, at its top or in `proxyMetadata`. Of YAML that is not JSON the lines are read.
-pub(super) fn annotation_of_proxy(member: &MemberFacts, key: &str) -> Option<String> {
+pub(super) fn annotation_of_proxy(member: PodMember<'_>, key: &str) -> Option<String> {
     let text = member.pod.annotations.get(PROXY_CONFIG)?;
     if let Ok(config) = serde_json::from_str::<serde_json::Value>(text) {
         let value = config.get(key).or_else(|| config.get("proxyMetadata")?.get(key))?;
@@ -154,7 +155,7 @@ pub(super) fn annotation_of_proxy(member: &MemberFacts, key: &str) -> Option<Str
 }
 
 /// Takes a setting out of a member's own proxy configuration; empty where that is YAML which cannot be written here.
-pub(super) fn without_proxy_setting(kubectl: &Kubectl, member: &MemberFacts, key: &str) -> Vec<Remedy> {
+pub(super) fn without_proxy_setting(kubectl: &Kubectl, member: PodMember<'_>, key: &str) -> Vec<Remedy> {
     let own = member.pod.annotations.get(PROXY_CONFIG).map(|text| serde_json::from_str(text));
     let Some(Ok(serde_json::Value::Object(mut config))) = own else { return Vec::new() };
     config.remove(key);
@@ -163,8 +164,8 @@ pub(super) fn without_proxy_setting(kubectl: &Kubectl, member: &MemberFacts, key
 }
 
 /// Takes a member's pods off their nodes' network; empty where the template is not a workload's.
-pub(super) fn own_network(kubectl: &Kubectl, member: &MemberFacts) -> Vec<Remedy> {
-    let Owner::Workload(kind, name) = owner(&member.pod) else { return Vec::new() };
+pub(super) fn own_network(kubectl: &Kubectl, member: PodMember<'_>) -> Vec<Remedy> {
+    let Owner::Workload(kind, name) = owner(member.pod) else { return Vec::new() };
     let patch = serde_json::json!({"spec": {"template": {"spec": {"hostNetwork": null}}}}).to_string();
     let patch = kubectl.line(&["patch", &kind, name, "--type", "merge", "-p", &patch]);
     [patch].into_iter().chain(rolled_out(kubectl, member)).collect()

@@ -9,6 +9,7 @@ mod blame;
 mod channel;
 pub mod ids;
 mod kubectl;
+mod login;
 mod mesh;
 mod path;
 pub mod peer;
@@ -21,14 +22,15 @@ mod tests;
 use super::{
     check::{Check, CheckId, Outcome, Side, Subject},
     code::Code,
-    facts::{Facts, MemberFacts, ServerFacts},
+    facts::{ChannelFacts, Facts, MemberFacts, PodMember, ServerFacts},
     gtid::GtidSet,
     problem::Problem,
-    spec::{LinkSpec, SourceLocation},
+    spec::{LinkSpec, ReplicationLink, SourceLocation},
 };
 
 pub use access::access;
 pub use channel::{channel, channel_preflight, lag};
+pub use login::receiver_login;
 pub use mesh::{endpoints_current, mesh_objects, mesh_preflight};
 pub use path::{path, paths};
 pub use policy::{MutualTls, mutual_tls};
@@ -40,14 +42,17 @@ pub use prerequisites::prerequisites;
 /// it fails `channel.unique`. `setup` calls the finer functions stage by stage instead.
 pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = access(spec, facts);
-    checks.extend(mesh_preflight(spec, facts));
-    checks.extend(mesh_objects(spec, facts));
-    let current = endpoints_current(spec, facts, &checks);
-    checks.push(current.clone());
-    let mut walked: Vec<&str> = facts.paths.iter().map(|seen| seen.member.as_str()).collect();
-    walked.dedup();
-    checks.extend(paths(spec, facts, walked).into_iter().map(|check| after(&current, check)));
+    if let Some(mesh) = spec.mesh() {
+        checks.extend(mesh_preflight(mesh, facts));
+        checks.extend(mesh_objects(mesh, facts));
+        let current = endpoints_current(mesh, facts, &checks);
+        checks.push(current.clone());
+        let mut walked: Vec<&str> = facts.paths.iter().map(|seen| seen.member.as_str()).collect();
+        walked.dedup();
+        checks.extend(paths(mesh, facts, walked).into_iter().map(|check| after(&current, check)));
+    }
     if let Some(link) = spec.replication() {
+        checks.extend(receiver_login(link, facts));
         checks.extend(prerequisites(link, facts));
         checks.extend(channel(link, facts));
     }
@@ -155,7 +160,7 @@ fn find<'a>(checks: &'a [Check], id: CheckId, subject: &Subject) -> Option<&'a C
 
 /// A member as the subject of a check.
 fn member(side: Side, member: &MemberFacts) -> Subject {
-    Subject::Member(side, member.pod.name.clone())
+    Subject::Member(side, member.name().to_owned())
 }
 
 /// The members of a side, none where they could not be listed.
@@ -167,9 +172,24 @@ fn members(facts: &Facts, side: Side) -> &[MemberFacts] {
     list.got().map_or(&[], Vec::as_slice)
 }
 
+/// The members of a side that run in pods.
+fn pods(facts: &Facts, side: Side) -> impl Iterator<Item = PodMember<'_>> {
+    match side {
+        Side::Source => facts.source.pods(),
+        Side::Replica | Side::Client => facts.client.pods(),
+    }
+}
+
 /// The members of a side whose servers could be read.
 fn servers(facts: &Facts, side: Side) -> impl Iterator<Item = (&MemberFacts, &ServerFacts)> {
     members(facts, side).iter().filter_map(|member| Some((member, member.server()?)))
+}
+
+/// The server of a member and the link's channel on it, if it has one.
+fn of_channel<'a>(spec: ReplicationLink<'_>, one: &'a MemberFacts) -> Option<(&'a ServerFacts, &'a ChannelFacts)> {
+    let server = one.server()?;
+    let name = &spec.replication.channel;
+    Some((server, server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name))?))
 }
 
 /// The first server of a side that could not be read, and why not; the list of members itself counts too.
@@ -183,12 +203,12 @@ fn unread(facts: &Facts, side: Side) -> Option<&Problem> {
 
 /// Whether the configuration gives the source's addresses only, so that its servers cannot be read from here.
 fn source_is_endpoints(spec: &LinkSpec) -> bool {
-    matches!(spec.source, SourceLocation::Endpoints(_))
+    spec.mesh().is_some_and(|mesh| matches!(mesh.source, SourceLocation::Endpoints(_)))
 }
 
 /// The name of a server in hints and evidence, the same as its subject's.
 fn named(side: Side, member: &MemberFacts) -> String {
-    format!("{side} {}", member.pod.name)
+    format!("{side} {}", member.name())
 }
 
 /// A GTID set that is to be read by people.

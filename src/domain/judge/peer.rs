@@ -5,36 +5,35 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     ask, ids,
     kubectl::{Kubectl, with},
-    member, members,
+    member, pods,
     policy::{self, MutualTls},
 };
 use crate::domain::{
     check::{Check, Side},
     code::Code,
     desired,
-    facts::{Facts, MemberFacts, ObjectFacts, ProbeEnd, Sidecar},
+    facts::{Facts, ObjectFacts, PodMember, ProbeEnd, Sidecar},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::{LinkSpec, SourceLocation},
+    spec::{MeshLink, SourceLocation},
 };
 
 /// What a source pod's sidecar does with a connection in plain text.
 pub(super) struct Guard<'a> {
-    pub(super) member: &'a MemberFacts,
+    pub(super) member: PodMember<'a>,
     pub(super) mode: MutualTls,
     pub(super) decided: Vec<&'a ObjectFacts>,
 }
 
 /// The sidecars of the source's pods that take the connection to a port of the mesh name, and their modes.
-pub(super) fn guards<'a>(spec: &LinkSpec, facts: &'a Facts, number: u16) -> Vec<Guard<'a>> {
+pub(super) fn guards<'a>(spec: MeshLink<'_>, facts: &'a Facts, number: u16) -> Vec<Guard<'a>> {
     let port = source_port(spec, facts, number);
     let namespace = source_namespace(spec);
-    let excluded = |one: &MemberFacts| {
+    let excluded = |one: &PodMember<'_>| {
         let ports = one.pod.annotations.get("traffic.sidecar.istio.io/excludeInboundPorts");
         ports.is_some_and(|ports| ports.split(',').any(|item| item.trim() == port.to_string()))
     };
-    members(facts, Side::Source)
-        .iter()
+    pods(facts, Side::Source)
         .filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. }) && !excluded(one))
         .map(|member| {
             let (mode, decided) = policy::mutual_tls(policies(facts), namespace, &member.pod.labels, port);
@@ -45,7 +44,7 @@ pub(super) fn guards<'a>(spec: &LinkSpec, facts: &'a Facts, number: u16) -> Vec<
 
 /// The port that the source's pods listen on for a port of the mesh name. Where the Service gives it by a name of the pods, the
 /// Service's own number stands for it.
-pub(super) fn source_port(spec: &LinkSpec, facts: &Facts, number: u16) -> u16 {
+pub(super) fn source_port(spec: MeshLink<'_>, facts: &Facts, number: u16) -> u16 {
     let ports = spec.ports();
     let port = ports.iter().find(|port| port.number == number);
     port.zip(facts.source.service())
@@ -53,8 +52,8 @@ pub(super) fn source_port(spec: &LinkSpec, facts: &Facts, number: u16) -> u16 {
         .map_or(number, |port| port.target.parse().unwrap_or(port.number))
 }
 
-pub(super) fn source_namespace(spec: &LinkSpec) -> &str {
-    match &spec.source {
+pub(super) fn source_namespace(spec: MeshLink<'_>) -> &str {
+    match spec.source {
         SourceLocation::Kubernetes { cluster, .. } => &cluster.namespace,
         SourceLocation::Endpoints(_) => "",
     }
@@ -67,14 +66,14 @@ fn policies(facts: &Facts) -> &[ObjectFacts] {
 /// Judges, before anything is written, whether the source's sidecars take what comes from outside their mesh.
 ///
 /// What is seen to get through is not called stopped: a mesh can be told to stop waiting (`protocolDetectionTimeout`).
-pub(super) fn taken_plain(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub(super) fn taken_plain(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let through = gets_through(spec, facts);
     let mut checks = Vec::new();
     for port in spec.ports() {
         let number = source_port(spec, facts, port.number);
         let guards = guards(spec, facts, port.number);
-        for one in members(facts, Side::Source) {
-            let asked = ask(ids::PEER_PLAIN, member(Side::Source, one));
+        for one in pods(facts, Side::Source) {
+            let asked = ask(ids::PEER_PLAIN, member(Side::Source, &one));
             let Some(guard) = guards.iter().find(|guard| guard.member.pod.uid == one.pod.uid) else {
                 checks.push(asked.passed([format!("no sidecar takes port {number}")]));
                 continue;
@@ -92,7 +91,7 @@ pub(super) fn taken_plain(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 }
 
 /// Whether a mode stops the link's connections: where the server speaks first, PERMISSIVE waits for ever.
-fn stops(spec: &LinkSpec, mode: MutualTls) -> bool {
+fn stops(spec: MeshLink<'_>, mode: MutualTls) -> bool {
     match mode {
         MutualTls::Strict => true,
         MutualTls::Permissive => spec.replication().is_some(),
@@ -100,7 +99,7 @@ fn stops(spec: &LinkSpec, mode: MutualTls) -> bool {
     }
 }
 
-fn gets_through(spec: &LinkSpec, facts: &Facts) -> bool {
+fn gets_through(spec: MeshLink<'_>, facts: &Facts) -> bool {
     let answered = |end: &ProbeEnd| matches!(end, ProbeEnd::Answered { .. });
     let proven = facts.paths.iter().any(|path| path.probe.got().is_some_and(|probe| answered(&probe.end)));
     let attached = spec.replication().is_some_and(|link| {
@@ -113,7 +112,7 @@ fn gets_through(spec: &LinkSpec, facts: &Facts) -> bool {
 }
 
 /// A sidecar that waits for what never comes, and how the port is taken out of mutual TLS.
-pub(super) fn waits(spec: &LinkSpec, facts: &Facts, number: u16, guard: &Guard<'_>) -> Problem {
+pub(super) fn waits(spec: MeshLink<'_>, facts: &Facts, number: u16, guard: &Guard<'_>) -> Problem {
     let port = source_port(spec, facts, number);
     let pod = &guard.member.pod.name;
     let (code, what) = match (guard.mode, spec.replication().is_some()) {
@@ -154,7 +153,7 @@ pub(super) fn waits(spec: &LinkSpec, facts: &Facts, number: u16, guard: &Guard<'
             policy::describe(policy)
         ));
     }
-    let Some(kubectl) = Kubectl::of(spec, facts, Side::Source) else { return problem };
+    let Some(kubectl) = Kubectl::of(&spec, facts, Side::Source) else { return problem };
     let labels = &guard.member.pod.labels;
     let command = match policy::workload_policy(policies(facts), namespace, labels) {
         // The oldest policy of a workload is the only one that counts: a second one would do nothing.
@@ -191,7 +190,7 @@ pub struct Exemption {
 ///
 /// # Errors
 /// [`Code::IdentityNeeded`] where an authorization relies on what plain connections do not have.
-pub fn exemptions(spec: &LinkSpec, facts: &Facts) -> Result<Vec<Exemption>, Problem> {
+pub fn exemptions(spec: MeshLink<'_>, facts: &Facts) -> Result<Vec<Exemption>, Problem> {
     let (own, namespace) = (own_name(spec), source_namespace(spec));
     let mut found: BTreeMap<_, Exemption> = BTreeMap::new();
     for port in spec.ports() {
@@ -226,13 +225,13 @@ pub fn exemptions(spec: &LinkSpec, facts: &Facts) -> Result<Vec<Exemption>, Prob
 }
 
 /// The name of a PeerAuthentication that is made for a link.
-pub fn own_name(spec: &LinkSpec) -> String {
+pub fn own_name(spec: MeshLink<'_>) -> String {
     format!("pxc-link-{}", spec.name)
 }
 
-fn identity_needed(spec: &LinkSpec, facts: &Facts, policy: &ObjectFacts, port: u16, by: &str) -> Problem {
+fn identity_needed(spec: MeshLink<'_>, facts: &Facts, policy: &ObjectFacts, port: u16, by: &str) -> Problem {
     let place = format!("{}/{}", policy.namespace, policy.name);
-    let commands = Kubectl::of(spec, facts, Side::Source).map(|kubectl| {
+    let commands = Kubectl::of(&spec, facts, Side::Source).map(|kubectl| {
         kubectl
             .line_in(&policy.namespace, &["get", "authorizationpolicies.security.istio.io", &policy.name, "-o", "yaml"])
     });
@@ -262,7 +261,7 @@ fn selector(facts: &Facts, labels: &BTreeMap<String, String>) -> BTreeMap<String
 }
 
 /// The PeerAuthentication that lets plain connections through, in YAML's flow style.
-fn flow(spec: &LinkSpec, selector: &BTreeMap<String, String>, port: u16) -> String {
+fn flow(spec: MeshLink<'_>, selector: &BTreeMap<String, String>, port: u16) -> String {
     let selector: Vec<String> = selector.iter().map(|(key, value)| format!("{key}: {}", yaml_text(value))).collect();
     format!(
         "{{apiVersion: security.istio.io/v1, kind: PeerAuthentication, metadata: {{name: {}, namespace: {}}}, spec: {{selector: {{matchLabels: {{{}}}}}, portLevelMtls: {{{port}: {{mode: DISABLE}}}}}}}}",

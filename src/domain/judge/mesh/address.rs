@@ -15,11 +15,11 @@ use crate::domain::{
     hint::Hint,
     problem::Problem,
     range,
-    spec::LinkSpec,
+    spec::{LinkSpec, MeshLink},
 };
 
 /// Judges whether anything else in the replica's cluster has the virtual address.
-pub(super) fn address(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check {
+pub(super) fn address(spec: MeshLink<'_>, facts: &Facts, mesh: &MeshFacts) -> Check {
     let asked = ask(ids::VIP_FREE, Subject::Link);
     let (vip, origin) = match desired::desired_vip(spec, facts) {
         Ok(found) => found,
@@ -36,7 +36,7 @@ pub(super) fn address(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check
     let holds = |entry: &&NamedEntry| entry.addresses.iter().any(|range| range::contains(range, vip));
     if let Some(entry) = others(spec, mesh).find(holds) {
         let place = format!("{}/{}", entry.namespace, entry.name);
-        let commands = Kubectl::of(spec, facts, spec.client_side())
+        let commands = Kubectl::of(&spec, facts, spec.client_side())
             .map(|kubectl| kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]));
         let problem = Problem::new(
             Code::VipInUse,
@@ -65,13 +65,13 @@ pub(super) fn address(spec: &LinkSpec, facts: &Facts, mesh: &MeshFacts) -> Check
 }
 
 /// The address that the link would be given if it had none.
-fn other_address(spec: &LinkSpec, facts: &Facts) -> Hint {
-    let mut link = spec.clone();
-    link.vip = None;
+fn other_address(spec: MeshLink<'_>, facts: &Facts) -> Hint {
     // Its own entry has the address that is not to be kept.
-    link.name.clear();
-    match desired::desired_vip(&link, facts) {
-        Ok((vip, _)) => Hint::text(format!("write a free address into the configuration, for example `vip: {vip}`")),
-        Err(_) => Hint::text("write an address that nothing uses into the configuration as `vip`"),
+    let unnamed = LinkSpec { name: String::new(), ..(*spec).clone() };
+    match unnamed.mesh().map(|link| desired::desired_vip(link.without_vip(), facts)) {
+        Some(Ok((vip, _))) => {
+            Hint::text(format!("write a free address into the configuration, for example `vip: {vip}`"))
+        }
+        _ => Hint::text("write an address that nothing uses into the configuration as `vip`"),
     }
 }

@@ -10,14 +10,14 @@ use crate::domain::{
     facts::{ClusterFacts, Facts, IstiodFacts, MeshConfigFacts, Sidecar},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// The label by which pods and namespaces name their revision of istiod.
 const REVISION: &str = "istio.io/rev";
 
 /// Judges whether Istio serves there and whether its istiod is ready.
-pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub(super) fn control_plane(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let subject = Subject::Cluster(spec.client_side());
     let installed = ask(ids::MESH_INSTALLED, subject.clone());
     let ready = ask(ids::ISTIOD_READY, subject.clone());
@@ -40,7 +40,7 @@ pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
                 "install Istio in the {}'s cluster, or name the cluster that has it",
                 spec.client_side()
             )),
-            Kubectl::of(spec, facts, spec.client_side())
+            Kubectl::of(&spec, facts, spec.client_side())
                 .map(|kubectl| kubectl.line_bare(&["get", "crd", "serviceentries.networking.istio.io"])),
         ));
         let installed = installed.failed(problem);
@@ -50,7 +50,7 @@ pub(super) fn control_plane(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     vec![installed, istiod(spec, facts, cluster)]
 }
 
-fn istiod(spec: &LinkSpec, facts: &Facts, cluster: &ClusterFacts) -> Check {
+fn istiod(spec: MeshLink<'_>, facts: &Facts, cluster: &ClusterFacts) -> Check {
     let asked = ask(ids::ISTIOD_READY, Subject::Cluster(spec.client_side()));
     let all = &cluster.istiods;
     let shown = |problem: Problem| all.iter().fold(problem, |problem, one| problem.seen(describe(one)));
@@ -60,7 +60,7 @@ fn istiod(spec: &LinkSpec, facts: &Facts, cluster: &ClusterFacts) -> Check {
     };
     let unseen = |what: String| {
         let problem = shown(Problem::new(Code::ControlPlaneUnseen, what));
-        let commands = Kubectl::of(spec, facts, spec.client_side()).map(|kubectl| {
+        let commands = Kubectl::of(&spec, facts, spec.client_side()).map(|kubectl| {
             kubectl.line_in("istio-system", &["get", "deployments", "-l", "app=istiod", "--show-labels"])
         });
         problem.hint(with(
@@ -102,7 +102,7 @@ fn istiod(spec: &LinkSpec, facts: &Facts, cluster: &ClusterFacts) -> Check {
             Hint::text(
                 "bring istiod back first: without it objects are rejected by its webhook and sidecars learn nothing",
             ),
-            Kubectl::of(spec, facts, spec.client_side()).into_iter().flat_map(|kubectl| {
+            Kubectl::of(&spec, facts, spec.client_side()).into_iter().flat_map(|kubectl| {
                 let deployment = format!("deployment/{}", down[0].name);
                 let line = |arguments: &[&str]| kubectl.line_in("istio-system", arguments);
                 let status = line(&["rollout", "status", &deployment, "--timeout=5m"]);
@@ -128,7 +128,7 @@ fn describe(one: &IstiodFacts) -> String {
 
 /// The revision of istiod that serves the members: the one their sidecars were made by, else the one their namespace asks for.
 fn revision(facts: &Facts) -> Option<&str> {
-    let pods = facts.client.members.got().into_iter().flatten().map(|one| &one.pod);
+    let pods = facts.client.pods().map(|one| one.pod);
     let mut injected = pods.filter(|pod| matches!(pod.sidecar, Sidecar::Present { .. }));
     let of_pods = injected.find_map(|pod| pod.labels.get(REVISION));
     let of_namespace = || {

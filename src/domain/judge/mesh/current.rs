@@ -8,14 +8,14 @@ use crate::domain::{
     facts::Facts,
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Judges the endpoints that were written against those that the source offers now. For a link that is set up: `setup` itself
 /// writes what is there and shows the difference in its plan.
 ///
 /// `before` are the checks on what is compared here.
-pub fn endpoints_current(spec: &LinkSpec, facts: &Facts, before: &[Check]) -> Check {
+pub fn endpoints_current(spec: MeshLink<'_>, facts: &Facts, before: &[Check]) -> Check {
     let asked = ask(ids::ENDPOINTS_CURRENT, Subject::Link);
     if let Fetched::Failed(problem) = &facts.client.mesh {
         return match find(before, ids::CLUSTER_REACHABLE, &Subject::Cluster(spec.client_side())) {

@@ -12,18 +12,18 @@ use crate::domain::{
     check::Check,
     code::Code,
     desired,
-    facts::{Facts, MemberFacts},
+    facts::{Facts, PodMember},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// The variable in the sidecar that says whether it answers DNS.
 const CAPTURE: &str = "ISTIO_META_DNS_CAPTURE";
 
 /// Judges whether a member's sidecar answers DNS, or else something answers the mesh name with its address already.
-pub(super) fn capture(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
-    let asked = ask(ids::DNS_CAPTURED, member(spec.client_side(), one));
+pub(super) fn capture(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Check {
+    let asked = ask(ids::DNS_CAPTURED, member(spec.client_side(), &one));
     let (host, pod) = (&spec.host, &one.pod.name);
     if one.pod.dns_capture == Some(true) {
         return asked.passed([format!("{CAPTURE} is true in its sidecar")]);
@@ -69,7 +69,7 @@ pub(super) fn capture(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
             .seen(getent)
             .hint(with(
                 Hint::text("make the pods anew, which restarts what runs in them"),
-                Kubectl::of(spec, facts, spec.client_side()).map_or_else(Vec::new, |kubectl| restart(&kubectl, one)),
+                Kubectl::of(&spec, facts, spec.client_side()).map_or_else(Vec::new, |kubectl| restart(&kubectl, one)),
             )),
         );
     }

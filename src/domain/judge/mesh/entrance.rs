@@ -3,7 +3,7 @@
 use super::super::{
     ask, ids,
     kubectl::{Kubectl, Owner, owner, with},
-    members,
+    pods,
 };
 use crate::domain::{
     check::{Check, Side, Subject},
@@ -12,14 +12,14 @@ use crate::domain::{
     facts::{Facts, PxcFacts, ServiceFacts},
     hint::{Hint, Remedy},
     problem::{Fetched, Problem},
-    spec::{LinkSpec, SourceLocation, SourceTarget},
+    spec::{MeshLink, SourceLocation, SourceTarget},
 };
 
 /// Judges whether the source can be entered from outside, and at which addresses.
-pub(super) fn entrance(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub(super) fn entrance(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let known = ask(ids::ENDPOINTS_KNOWN, Subject::Cluster(Side::Source));
     let entrances = desired::desired_entrances(spec, facts);
-    let SourceLocation::Kubernetes { target, .. } = &spec.source else {
+    let SourceLocation::Kubernetes { target, .. } = spec.source else {
         let used = entrances.map(|entrances| entrances.used).unwrap_or_default();
         return vec![known.passed(used.iter().map(|entrance| format!("{entrance}, as configured")))];
     };
@@ -28,7 +28,7 @@ pub(super) fn entrance(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
         let reachable = ask(ids::CLUSTER_REACHABLE, Subject::Cluster(Side::Source)).unfetched(problem);
         return vec![exposed.skipped(&reachable), known.skipped(&reachable)];
     }
-    let kubectl = Kubectl::of(spec, facts, Side::Source);
+    let kubectl = Kubectl::of(&spec, facts, Side::Source);
     let seen = || {
         let groups = desired::service_groups(spec, facts).unwrap_or_default();
         let resource = facts.source.pxc.as_ref().and_then(Fetched::got).map(settings);
@@ -89,8 +89,8 @@ fn settings(resource: &PxcFacts) -> String {
 }
 
 /// Nothing can be entered from outside: with what opens it. An operator takes back what it did not set itself.
-fn unusable(spec: &LinkSpec, facts: &Facts, mut problem: Problem, kubectl: Option<&Kubectl>) -> Problem {
-    let SourceLocation::Kubernetes { target, entrance, .. } = &spec.source else { return problem };
+fn unusable(spec: MeshLink<'_>, facts: &Facts, mut problem: Problem, kubectl: Option<&Kubectl>) -> Problem {
+    let SourceLocation::Kubernetes { target, entrance, .. } = spec.source else { return problem };
     if let Some(resource) = facts.source.pxc.as_ref().and_then(Fetched::got) {
         problem = problem.seen(settings(resource));
     }
@@ -124,7 +124,7 @@ fn unusable(spec: &LinkSpec, facts: &Facts, mut problem: Problem, kubectl: Optio
     ))
 }
 
-fn has_ports(spec: &LinkSpec, groups: &[Vec<&ServiceFacts>]) -> bool {
+fn has_ports(spec: MeshLink<'_>, groups: &[Vec<&ServiceFacts>]) -> bool {
     let has =
         |service: &&ServiceFacts| spec.ports().iter().all(|port| desired::service_port(spec, port, service).is_some());
     groups.iter().flatten().any(has)
@@ -132,7 +132,7 @@ fn has_ports(spec: &LinkSpec, groups: &[Vec<&ServiceFacts>]) -> bool {
 
 /// The resource of the operator that made the members' pods, if one did.
 fn of_operator(facts: &Facts) -> Option<&str> {
-    members(facts, Side::Source).iter().find_map(|one| match owner(&one.pod) {
+    pods(facts, Side::Source).find_map(|one| match owner(one.pod) {
         Owner::Operator(resource) => Some(resource),
         _ => None,
     })

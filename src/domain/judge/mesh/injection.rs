@@ -9,10 +9,10 @@ use super::super::{
 use crate::domain::{
     check::{Check, Subject},
     code::Code,
-    facts::{Facts, MemberFacts},
+    facts::{Facts, PodMember},
     hint::{Hint, Remedy},
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Opts a pod in or out of injection, as a label or, in older habits, an annotation.
@@ -25,7 +25,7 @@ const REVISION: &str = "istio.io/rev";
 const AMBIENT: &str = "ambient.istio.io/redirection";
 
 /// Judges the labels of the members' namespace by themselves: of two that ask for injection one is passed over.
-pub(super) fn labels(spec: &LinkSpec, facts: &Facts) -> Check {
+pub(super) fn labels(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let namespace = &spec.client.cluster.namespace;
     let asked = ask(ids::INJECTION_LABELS, Subject::Object(spec.client_side(), format!("Namespace/{namespace}")));
     let labels = match &facts.client.surroundings.namespace {
@@ -35,7 +35,7 @@ pub(super) fn labels(spec: &LinkSpec, facts: &Facts) -> Check {
     match (labels.get(INJECTION), labels.get(REVISION)) {
         (Some(_), Some(_)) => asked.warned(both(labels, namespace).hint(with(
             Hint::text("take one of them off, which pods made from then on heed"),
-            Kubectl::of(spec, facts, spec.client_side()).map(|kubectl| single(&kubectl, labels)),
+            Kubectl::of(&spec, facts, spec.client_side()).map(|kubectl| single(&kubectl, labels)),
         ))),
         (Some(value), None) => asked.passed([format!("{INJECTION}={value}")]),
         (None, Some(value)) => asked.passed([format!("{REVISION}={value}")]),
@@ -62,11 +62,11 @@ fn single(kubectl: &Kubectl, labels: &BTreeMap<String, String>) -> Remedy {
 }
 
 /// Judges a member that has no sidecar.
-pub(super) fn absent(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, asked: Asked) -> Check {
+pub(super) fn absent(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>, asked: Asked) -> Check {
     let pod = &one.pod;
     let name = &pod.name;
-    let kubectl = Kubectl::of(spec, facts, spec.client_side());
-    let commands = |of: fn(&Kubectl, &MemberFacts) -> Vec<Remedy>| {
+    let kubectl = Kubectl::of(&spec, facts, spec.client_side());
+    let commands = |of: fn(&Kubectl, PodMember<'_>) -> Vec<Remedy>| {
         kubectl.as_ref().map_or_else(Vec::new, |kubectl| of(kubectl, one))
     };
     let labels = facts.client.surroundings.namespace.got();
@@ -156,7 +156,7 @@ pub(super) fn absent(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, asked: A
 }
 
 /// Has the members' namespace injected and its pods made anew.
-fn inject(kubectl: &Kubectl, one: &MemberFacts) -> Vec<Remedy> {
+fn inject(kubectl: &Kubectl, one: PodMember<'_>) -> Vec<Remedy> {
     let label =
         kubectl.line_bare(&["label", "namespace", kubectl.namespace(), "istio-injection=enabled", "--overwrite"]);
     std::iter::once(label).chain(restart(kubectl, one)).collect()

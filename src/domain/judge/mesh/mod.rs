@@ -21,24 +21,24 @@ pub(super) use network::closing_policy;
 pub(super) use objects::{CHANGED, differences, mending};
 pub(super) use sidecar::sidecar_verdict;
 
-use super::{ask, ids, member, members, peer};
+use super::{ask, ids, member, peer, pods};
 use crate::domain::{
     check::{Check, Outcome, Side, Subject},
     facts::Facts,
     problem::Fetched,
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Judges what must hold before the mesh objects are applied.
-pub fn mesh_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub fn mesh_preflight(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let mut checks = control_plane::control_plane(spec, facts);
     checks.extend(entrance::entrance(spec, facts));
     checks.extend(names::names(spec, facts));
     checks.extend(surroundings(spec, facts));
     checks.extend(peer::taken_plain(spec, facts));
-    for one in members(facts, spec.client_side()) {
+    for one in pods(facts, spec.client_side()) {
         let sidecar = sidecar::sidecar(spec, facts, one);
-        let subject = member(spec.client_side(), one);
+        let subject = member(spec.client_side(), &one);
         if sidecar.is_good() {
             checks.extend([sidecar::intercepted(spec, facts, one), dns::capture(spec, facts, one)]);
         } else {
@@ -52,7 +52,7 @@ pub fn mesh_preflight(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 }
 
 /// Judges the link's own objects as they stand. `setup` brings them in line, so that it does not ask.
-pub fn mesh_objects(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub fn mesh_objects(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let exported = unless_unreachable(spec, facts, visibility::exported(spec, facts));
     let Some(objects) = objects::objects(spec, facts) else { return vec![exported] };
     let failed = |check: &Check| matches!(check.outcome, Outcome::Failed(_));
@@ -69,7 +69,7 @@ pub fn mesh_objects(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 }
 
 /// What is not the link's own and may be kept from the user's eyes: such a check is unknown then, and stops nothing.
-fn surroundings(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+fn surroundings(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let mut checks = vec![
         services::no_service(spec, facts),
         services::port_shared(spec, facts),
@@ -84,7 +84,7 @@ fn surroundings(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
 }
 
 /// With its cluster out of reach nothing is called good or bad: the check points there.
-fn unless_unreachable(spec: &LinkSpec, facts: &Facts, check: Check) -> Check {
+fn unless_unreachable(spec: MeshLink<'_>, facts: &Facts, check: Check) -> Check {
     let side = match &check.subject {
         Subject::Link => spec.client_side(),
         Subject::Cluster(side) | Subject::Object(side, _) | Subject::Member(side, _) | Subject::Port(side, ..) => *side,

@@ -14,11 +14,11 @@ use crate::domain::{
     facts::{Facts, MeshFacts, NamedEntry},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Judges whether the mesh name and its virtual address are the link's alone.
-pub(super) fn names(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub(super) fn names(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let free = ask(ids::VIP_FREE, Subject::Link);
     let host = ask(ids::HOST_FREE, Subject::Link);
     let mesh = match &facts.client.mesh {
@@ -44,13 +44,13 @@ pub(super) fn names(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     vec![address::address(spec, facts, mesh), host]
 }
 
-pub(super) fn others<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> impl Iterator<Item = &'a NamedEntry> {
-    mesh.entries.iter().filter(|entry| !desired::is_own(spec, entry))
+pub(super) fn others<'a>(spec: MeshLink<'a>, mesh: &'a MeshFacts) -> impl Iterator<Item = &'a NamedEntry> {
+    mesh.entries.iter().filter(move |entry| !desired::is_own(spec, entry))
 }
 
 /// Another definition of the mesh name, and whether it can win: in the members' own namespace it is merged with ours,
 /// elsewhere and by wildcard ours comes first for the members.
-fn same_host<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> Option<(&'a NamedEntry, bool)> {
+fn same_host<'a>(spec: MeshLink<'a>, mesh: &'a MeshFacts) -> Option<(&'a NamedEntry, bool)> {
     let host = spec.host.to_ascii_lowercase();
     let exact = |entry: &&NamedEntry| entry.hosts.iter().any(|other| other.to_ascii_lowercase() == host);
     let wild = |entry: &&NamedEntry| {
@@ -69,7 +69,7 @@ fn same_host<'a>(spec: &'a LinkSpec, mesh: &'a MeshFacts) -> Option<(&'a NamedEn
         .or_else(|| found(&|entry| exact(entry) || wild(entry)).map(|entry| (entry, false)))
 }
 
-fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -> Problem {
+fn host_taken(spec: MeshLink<'_>, facts: &Facts, entry: &NamedEntry, fatal: bool) -> Problem {
     let place = format!("{}/{}", entry.namespace, entry.name);
     let what = if fatal {
         format!(
@@ -83,7 +83,7 @@ fn host_taken(spec: &LinkSpec, facts: &Facts, entry: &NamedEntry, fatal: bool) -
         )
     };
     let problem = Problem::new(Code::HostInUse, what).seen(described(entry));
-    let commands = Kubectl::of(spec, facts, spec.client_side()).into_iter().flat_map(|kubectl| {
+    let commands = Kubectl::of(&spec, facts, spec.client_side()).into_iter().flat_map(|kubectl| {
         let show = kubectl.line_in(&entry.namespace, &["get", "serviceentry", &entry.name, "-o", "yaml"]);
         let delete = fatal.then(|| kubectl.line_in(&entry.namespace, &["delete", "serviceentry", &entry.name]));
         std::iter::once(show).chain(delete)

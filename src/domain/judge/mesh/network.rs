@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::{
     ask, ids,
     kubectl::{Kubectl, with},
-    member, members,
+    member, pods,
     selector::selects,
     source_is_endpoints,
 };
@@ -19,38 +19,38 @@ use crate::domain::{
     check::{Check, Outcome, Side},
     code::Code,
     desired,
-    facts::{Facts, MemberFacts, ObjectFacts},
+    facts::{Facts, ObjectFacts, PodMember},
     hint::Hint,
     problem::{Fetched, Problem},
     range,
-    spec::{Endpoint, LinkSpec},
+    spec::{Endpoint, MeshLink},
 };
 
 /// Judges the policies of both sides, for every pod.
-pub(super) fn network(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
-    let outgoing = members(facts, spec.client_side()).iter().map(|one| outgoing(spec, facts, one));
-    let incoming = members(facts, Side::Source).iter().filter_map(|one| incoming(spec, facts, one));
+pub(super) fn network(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
+    let outgoing = pods(facts, spec.client_side()).map(|one| outgoing(spec, facts, one));
+    let incoming = pods(facts, Side::Source).filter_map(|one| incoming(spec, facts, one));
     outgoing.chain(incoming).collect()
 }
 
 /// The NetworkPolicy that a connection which nobody answers must be blamed on first: one of the client's side, else one that shuts
 /// every pod of the source.
-pub(in super::super) fn closing_policy(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Option<Problem> {
+pub(in super::super) fn closing_policy(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Option<Problem> {
     let problem = |check: Check| match check.outcome {
         Outcome::Warned(problem) => Some(problem),
         _ => None,
     };
     let shut = || {
-        let incoming = members(facts, Side::Source).iter().filter_map(|one| incoming(spec, facts, one));
+        let incoming = pods(facts, Side::Source).filter_map(|one| incoming(spec, facts, one));
         let shut: Vec<Option<Problem>> = incoming.map(problem).collect();
         if shut.iter().all(Option::is_some) { shut.into_iter().flatten().next() } else { None }
     };
     problem(outgoing(spec, facts, one)).or_else(shut)
 }
 
-fn outgoing(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
+fn outgoing(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Check {
     let side = spec.client_side();
-    let asked = ask(ids::EGRESS_OPEN, member(side, one));
+    let asked = ask(ids::EGRESS_OPEN, member(side, &one));
     let policies = match &facts.client.surroundings.network_policies {
         Fetched::Got(policies) => policies,
         Fetched::Failed(problem) => return asked.unknown(problem.clone()),
@@ -96,11 +96,11 @@ fn outgoing(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
 }
 
 /// `None` where no pod of the source can be seen at all.
-fn incoming(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Option<Check> {
-    if source_is_endpoints(spec) {
+fn incoming(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Option<Check> {
+    if source_is_endpoints(&spec) {
         return None;
     }
-    let asked = ask(ids::INGRESS_OPEN, member(Side::Source, one));
+    let asked = ask(ids::INGRESS_OPEN, member(Side::Source, &one));
     let policies = match facts.source.surroundings.as_ref().map(|around| &around.network_policies) {
         Some(Fetched::Got(policies)) => policies,
         Some(Fetched::Failed(problem)) => return Some(asked.unknown(problem.clone())),
@@ -216,10 +216,10 @@ fn has_port(rule: &Value, port: u16, named: bool) -> bool {
 }
 
 /// Addresses that the source's pods may see a connection come from: nodes of both clusters, by what a node port makes of it.
-fn callers(spec: &LinkSpec, facts: &Facts) -> Vec<IpAddr> {
+fn callers(spec: MeshLink<'_>, facts: &Facts) -> Vec<IpAddr> {
     let nodes = facts.source.nodes.as_ref().and_then(Fetched::got).into_iter().flatten();
     let own = nodes.flat_map(|node| node.addresses.iter().map(|(_, address)| *address));
-    let others = members(facts, spec.client_side()).iter().filter_map(|one| one.pod.host_ip);
+    let others = pods(facts, spec.client_side()).filter_map(|one| one.pod.host_ip);
     let mut callers: Vec<IpAddr> = own.chain(others).collect();
     callers.sort_unstable();
     callers.dedup();
@@ -245,7 +245,7 @@ fn named(policies: &[&ObjectFacts]) -> String {
 /// Policies add up, so that a rule in any one of them is enough.
 fn advise(
     mut problem: Problem,
-    spec: &LinkSpec,
+    spec: MeshLink<'_>,
     facts: &Facts,
     side: Side,
     isolating: &[&ObjectFacts],
@@ -257,7 +257,7 @@ fn advise(
         problem = problem.seen(format!("{}/{}: {} rules {shown}", policy.namespace, policy.name, direction.key()));
     }
     let problem = problem.seen("whether the network plugin enforces NetworkPolicies cannot be seen in the API");
-    let command = Kubectl::of(spec, facts, side).zip(isolating.first()).map(|(kubectl, policy)| {
+    let command = Kubectl::of(&spec, facts, side).zip(isolating.first()).map(|(kubectl, policy)| {
         let key = direction.key();
         // An element can be added to a list that is there, and only a list where none is.
         let patch = if rules(policy, direction).is_empty() {

@@ -12,14 +12,14 @@ use crate::domain::{
     facts::{ChangedField, Facts, OwnObject},
     hint::{Hint, Remedy},
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Judges the link's objects; `None` where they were not looked at.
 ///
 /// A missing object is a failure, and so is an entry without its address. What else was changed is a warning: what the change breaks fails on its own milestone, and what it
 /// does not break may be meant.
-pub(crate) fn objects(spec: &LinkSpec, facts: &Facts) -> Option<Check> {
+pub(crate) fn objects(spec: MeshLink<'_>, facts: &Facts) -> Option<Check> {
     let asked = ask(ids::MESH_OBJECTS, Subject::Link);
     Some(match facts.objects.as_ref()? {
         Fetched::Failed(problem) => asked.unfetched(problem),
@@ -27,7 +27,7 @@ pub(crate) fn objects(spec: &LinkSpec, facts: &Facts) -> Option<Check> {
     })
 }
 
-fn judged(spec: &LinkSpec, facts: &Facts, objects: &[OwnObject], asked: Asked) -> Check {
+fn judged(spec: MeshLink<'_>, facts: &Facts, objects: &[OwnObject], asked: Asked) -> Check {
     let missing: Vec<String> = objects
         .iter()
         .filter(|object| !object.present)
@@ -73,9 +73,9 @@ pub(crate) fn differences(objects: &[OwnObject]) -> Vec<String> {
 
 /// The commands that bring the objects back: what was added is taken out by patches, as an apply leaves the fields of others
 /// alone; then `setup`, which takes fields from another manager only when told to.
-pub(crate) fn mending(spec: &LinkSpec, facts: &Facts, objects: &[OwnObject]) -> Vec<Remedy> {
+pub(crate) fn mending(spec: MeshLink<'_>, facts: &Facts, objects: &[OwnObject]) -> Vec<Remedy> {
     let mut commands = Vec::new();
-    if let Some(kubectl) = Kubectl::of(spec, facts, spec.client_side()) {
+    if let Some(kubectl) = Kubectl::of(&spec, facts, spec.client_side()) {
         for object in objects.iter().filter(|object| !object.added.is_empty()) {
             let patch = json!({"spec": without(&object.added)}).to_string();
             commands.push(kubectl.line(&[

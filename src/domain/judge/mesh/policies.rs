@@ -8,7 +8,7 @@ use super::super::{
     authorization::{Caller, Decision, action, decide},
     ids,
     kubectl::{Kubectl, with},
-    members,
+    pods,
     policy::{self, MutualTls},
     source_is_endpoints,
 };
@@ -16,16 +16,16 @@ use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
     desired,
-    facts::{Facts, MemberFacts, ObjectFacts, Sidecar},
+    facts::{Facts, ObjectFacts, PodMember, Sidecar},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::{LinkSpec, PortSpec, Protocol, SourceLocation},
+    spec::{MeshLink, PortSpec, Protocol, SourceLocation},
 };
 
 /// Judges the policies of both meshes.
-pub(super) fn policies(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub(super) fn policies(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let mut checks = vec![outgoing(spec, facts)];
-    if !source_is_endpoints(spec) {
+    if !source_is_endpoints(&spec) {
         let subject = Subject::Cluster(Side::Source);
         checks.extend(match &facts.source.policies {
             Some(Fetched::Got(found)) => vec![incoming(spec, facts, found), peers(spec, facts, found)],
@@ -45,7 +45,7 @@ pub(super) struct Door {
 }
 
 /// The ports of the source's pods behind the link's own: the `targetPort` of the Service, or its number where that is a name.
-pub(super) fn doors(spec: &LinkSpec, facts: &Facts) -> Vec<Door> {
+pub(super) fn doors(spec: MeshLink<'_>, facts: &Facts) -> Vec<Door> {
     let behind = |port: &PortSpec| {
         let found = desired::service_port(spec, port, facts.source.service()?)?;
         Some(found.target.parse().unwrap_or(found.number))
@@ -55,28 +55,28 @@ pub(super) fn doors(spec: &LinkSpec, facts: &Facts) -> Vec<Door> {
     spec.ports().into_iter().map(door).collect()
 }
 
-fn source_namespace(spec: &LinkSpec) -> &str {
-    match &spec.source {
+fn source_namespace(spec: MeshLink<'_>) -> &str {
+    match spec.source {
         SourceLocation::Kubernetes { cluster, .. } => &cluster.namespace,
         SourceLocation::Endpoints(_) => "",
     }
 }
 
 /// The source's pods whose sidecar takes connections to a port.
-fn guarded(facts: &Facts, port: u16) -> impl Iterator<Item = &MemberFacts> {
-    members(facts, Side::Source).iter().filter(move |one| {
+fn guarded(facts: &Facts, port: u16) -> impl Iterator<Item = PodMember<'_>> {
+    pods(facts, Side::Source).filter(move |one| {
         let excluded = one.pod.annotations.get("traffic.sidecar.istio.io/excludeInboundPorts");
         let excluded = excluded.is_some_and(|ports| ports.split(',').any(|item| item.trim() == port.to_string()));
         matches!(one.pod.sidecar, Sidecar::Present { .. }) && !excluded
     })
 }
 
-fn incoming(spec: &LinkSpec, facts: &Facts, found: &[ObjectFacts]) -> Check {
+fn incoming(spec: MeshLink<'_>, facts: &Facts, found: &[ObjectFacts]) -> Check {
     let asked = ask(ids::SOURCE_AUTHORIZATION, Subject::Cluster(Side::Source));
     let nodes = facts.source.nodes.as_ref().and_then(Fetched::got).into_iter().flatten();
     let mut addresses: Vec<IpAddr> =
         nodes.flat_map(|node| node.addresses.iter().map(|(_, address)| *address)).collect();
-    addresses.extend(members(facts, spec.client_side()).iter().filter_map(|one| one.pod.host_ip));
+    addresses.extend(pods(facts, spec.client_side()).filter_map(|one| one.pod.host_ip));
     let (mut seen, mut denied, mut uncertain) = (0, Vec::new(), Vec::new());
     for door in doors(spec, facts) {
         for one in guarded(facts, door.number) {
@@ -123,11 +123,11 @@ fn list(policies: &[&ObjectFacts]) -> String {
     format!("AuthorizationPolicy `{}`", names.join("`, `"))
 }
 
-fn explained(spec: &LinkSpec, facts: &Facts, mut problem: Problem, policies: &[&ObjectFacts], port: u16) -> Problem {
+fn explained(spec: MeshLink<'_>, facts: &Facts, mut problem: Problem, policies: &[&ObjectFacts], port: u16) -> Problem {
     for one in policies {
         problem = problem.seen(policy::describe(one)).seen(format!("{}/{}: {}", one.namespace, one.name, one.spec));
     }
-    let kubectl = Kubectl::of(spec, facts, Side::Source);
+    let kubectl = Kubectl::of(&spec, facts, Side::Source);
     let command = kubectl.zip(policies.first()).map(|(kubectl, one)| {
         let line = |arguments: &[&str]| kubectl.line_in(&one.namespace, arguments);
         match action(one) {
@@ -163,7 +163,7 @@ fn explained(spec: &LinkSpec, facts: &Facts, mut problem: Problem, policies: &[&
 }
 
 /// On the way out no sidecar judges: only a waypoint in front of the link's own entry would.
-fn outgoing(spec: &LinkSpec, facts: &Facts) -> Check {
+fn outgoing(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::CLIENT_AUTHORIZATION, Subject::Cluster(spec.client_side()));
     let found = match &facts.client.surroundings.authorizations {
         Fetched::Got(found) => found,
@@ -189,7 +189,7 @@ fn outgoing(spec: &LinkSpec, facts: &Facts) -> Check {
         Code::AuthorizationUncertain,
         format!("{} is about the link's ServiceEntry: a waypoint, where there is one, judges by it", list(&[policy])),
     );
-    let kubectl = Kubectl::of(spec, facts, spec.client_side());
+    let kubectl = Kubectl::of(&spec, facts, spec.client_side());
     let command = kubectl.map(|kubectl| {
         kubectl
             .line_in(&policy.namespace, &["get", "authorizationpolicies.security.istio.io", &policy.name, "-o", "yaml"])
@@ -203,7 +203,7 @@ fn outgoing(spec: &LinkSpec, facts: &Facts) -> Check {
 
 /// Of several PeerAuthentications that select a pod the oldest alone counts, so that a younger one that takes the port out of
 /// mutual TLS does nothing.
-fn peers(spec: &LinkSpec, facts: &Facts, found: &[ObjectFacts]) -> Check {
+fn peers(spec: MeshLink<'_>, facts: &Facts, found: &[ObjectFacts]) -> Check {
     let asked = ask(ids::SOURCE_PEERS, Subject::Cluster(Side::Source));
     let namespace = source_namespace(spec);
     for door in doors(spec, facts) {
@@ -215,7 +215,7 @@ fn peers(spec: &LinkSpec, facts: &Facts, found: &[ObjectFacts]) -> Check {
                 younger.iter().find(|policy| policy::port_mode(policy, door.number) == Some(MutualTls::Disabled));
             let Some(void) = void.filter(|_| mode != MutualTls::Disabled) else { continue };
             let patch = serde_json::json!({"spec": {"portLevelMtls": {door.number.to_string(): {"mode": "DISABLE"}}}});
-            let command = Kubectl::of(spec, facts, Side::Source).map(|kubectl| {
+            let command = Kubectl::of(&spec, facts, Side::Source).map(|kubectl| {
                 let patch = patch.to_string();
                 let object = "peerauthentications.security.istio.io";
                 kubectl.line_in(namespace, &["patch", object, &oldest.name, "--type", "merge", "-p", &patch])

@@ -4,7 +4,7 @@ use super::{
     super::{
         ask, ids,
         kubectl::{Kubectl, with},
-        members, policy,
+        pods, policy,
     },
     visibility::covers,
 };
@@ -14,7 +14,7 @@ use crate::domain::{
     facts::{Facts, NamedRule},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// What the link's own rule is exported to.
@@ -25,7 +25,7 @@ const OWN_EXPORT: [&str; 1] = ["."];
 /// As istiod takes them: rules of the members' own namespace come before all others, and of those the most specific host. A rule
 /// that selects the pod wins over one that selects all. Of several for the same host with the same `exportTo` the oldest one's
 /// traffic policy holds; with different ones the youngest rule does.
-pub(super) fn rules(spec: &LinkSpec, facts: &Facts) -> Check {
+pub(super) fn rules(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::RULE_HOLDS, Subject::Link);
     let rules = match &facts.client.surroundings.rules {
         Fetched::Got(rules) => rules,
@@ -56,21 +56,21 @@ pub(super) fn rules(spec: &LinkSpec, facts: &Facts) -> Check {
     };
     let problem = Problem::new(Code::RuleOverridden, what).seen(describe(rule)).hint(with(
         Hint::text("delete it, or take the mesh name out of it"),
-        Kubectl::of(spec, facts, spec.client_side()).map(|kubectl| {
+        Kubectl::of(&spec, facts, spec.client_side()).map(|kubectl| {
             kubectl.line_in(&rule.namespace, &["delete", "destinationrules.networking.istio.io", &rule.name])
         }),
     ));
     if broken { asked.failed(problem) } else { asked.warned(problem) }
 }
 
-fn is_own(spec: &LinkSpec, rule: &NamedRule) -> bool {
+fn is_own(spec: MeshLink<'_>, rule: &NamedRule) -> bool {
     rule.link.as_deref() == Some(spec.name.as_str()) && rule.namespace == spec.client.cluster.namespace
 }
 
 /// Whether a rule for the mesh name in the members' namespace is taken before the link's own, which `None` says is yet to come.
-fn wins(spec: &LinkSpec, facts: &Facts, rule: &NamedRule, own: Option<&NamedRule>) -> bool {
+fn wins(spec: MeshLink<'_>, facts: &Facts, rule: &NamedRule, own: Option<&NamedRule>) -> bool {
     if let Some(selector) = &rule.selector {
-        return members(facts, spec.client_side()).iter().any(|one| policy::matches(selector, &one.pod.labels));
+        return pods(facts, spec.client_side()).any(|one| policy::matches(selector, &one.pod.labels));
     }
     let older = own.is_none_or(|own| (rule.created, &rule.name) < (own.created, &own.name));
     if rule.export_to == OWN_EXPORT { rule.has_policy && older } else { !older }

@@ -16,12 +16,12 @@ use crate::domain::{
     facts::{Facts, NamedPort},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::{LinkSpec, PortSpec, Protocol, SourceLocation},
+    spec::{MeshLink, PortSpec, Protocol, SourceLocation},
 };
 
 /// A Service of the cluster always comes before a ServiceEntry of its name. A name of three labels or more that has no `svc` in
 /// its place cannot be one.
-pub(super) fn no_service(spec: &LinkSpec, facts: &Facts) -> Check {
+pub(super) fn no_service(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::HOST_NO_SERVICE, Subject::Link);
     let host = spec.host.to_ascii_lowercase();
     let labels: Vec<&str> = host.trim_end_matches('.').split('.').collect();
@@ -36,7 +36,7 @@ pub(super) fn no_service(spec: &LinkSpec, facts: &Facts) -> Check {
     let Some(service) = services.iter().find(|service| service.name == *name && service.namespace == *namespace) else {
         return asked.passed([format!("there is no Service {name} in namespace {namespace}")]);
     };
-    let commands = Kubectl::of(spec, facts, spec.client_side())
+    let commands = Kubectl::of(&spec, facts, spec.client_side())
         .map(|kubectl| kubectl.line_in(&service.namespace, &["get", "service", &service.name, "-o", "wide"]));
     asked.failed(
         Problem::new(
@@ -56,7 +56,7 @@ pub(super) fn no_service(spec: &LinkSpec, facts: &Facts) -> Check {
 
 /// Who else has a port of the link on every address: entries without an address of their own, and Services that speak HTTP. The
 /// link's own listener is for its virtual address alone, so that it is the others' connections that go astray.
-pub(super) fn port_shared(spec: &LinkSpec, facts: &Facts) -> Check {
+pub(super) fn port_shared(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::PORT_UNSHARED, Subject::Link);
     let (mesh, services) = match (&facts.client.mesh, &facts.client.surroundings.services) {
         (Fetched::Failed(problem), _) | (_, Fetched::Failed(problem)) => return asked.unknown(problem.clone()),
@@ -66,7 +66,7 @@ pub(super) fn port_shared(spec: &LinkSpec, facts: &Facts) -> Check {
     let ports = spec.ports();
     let mut seen = Vec::new();
     let mut commands = Vec::new();
-    let kubectl = Kubectl::of(spec, facts, spec.client_side());
+    let kubectl = Kubectl::of(&spec, facts, spec.client_side());
     for entry in others(spec, mesh).filter(|entry| entry.addresses.is_empty() && entry.is_visible_in(namespace)) {
         for port in entry.ports.iter().filter(|port| ports.iter().any(|own| own.number == port.number)) {
             // HTTP is told apart by host, so that names share a port without harm.
@@ -137,7 +137,7 @@ fn spoken(port: &NamedPort) -> String {
 }
 
 /// Where remote secrets join the meshes, a Service of both clusters is one for the clients.
-pub(super) fn separate_services(spec: &LinkSpec, facts: &Facts) -> Check {
+pub(super) fn separate_services(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::SERVICES_SEPARATE, Subject::Cluster(spec.client_side()));
     let around = &facts.client.surroundings;
     let remote = match &around.remote_clusters {
@@ -147,7 +147,7 @@ pub(super) fn separate_services(spec: &LinkSpec, facts: &Facts) -> Check {
         Fetched::Got(remote) => remote,
         Fetched::Failed(problem) => return asked.unknown(problem.clone()),
     };
-    let SourceLocation::Kubernetes { cluster: source, .. } = &spec.source else {
+    let SourceLocation::Kubernetes { cluster: source, .. } = spec.source else {
         return asked.passed([format!("istiod reads {}; the source's Services are not known", remote.join(", "))]);
     };
     let theirs = match facts.source.surroundings.as_ref().map(|around| &around.services) {
@@ -174,7 +174,7 @@ pub(super) fn separate_services(spec: &LinkSpec, facts: &Facts) -> Check {
             remote.join(", ")
         )]);
     }
-    let commands = Kubectl::of(spec, facts, spec.client_side())
+    let commands = Kubectl::of(&spec, facts, spec.client_side())
         .map(|kubectl| kubectl.line_in("istio-system", &["get", "configmap", "istio", "-o", "jsonpath={.data.mesh}"]));
     asked.warned(
         Problem::new(

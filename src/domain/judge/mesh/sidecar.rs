@@ -12,16 +12,16 @@ use crate::domain::{
     check::{Check, Outcome},
     code::Code,
     desired,
-    facts::{Facts, MemberFacts, Sidecar},
+    facts::{Facts, PodMember, Sidecar},
     hint::Hint,
     problem::{Fetched, Problem},
     range,
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Judges a member's sidecar.
-pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
-    let asked = ask(ids::SIDECAR_PRESENT, member(spec.client_side(), one));
+pub(super) fn sidecar(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Check {
+    let asked = ask(ids::SIDECAR_PRESENT, member(spec.client_side(), &one));
     match one.pod.sidecar {
         Sidecar::Present { ready: true } => {
             let capture = if one.pod.dns_capture == Some(true) { "on" } else { "off" };
@@ -29,14 +29,14 @@ pub(super) fn sidecar(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Chec
         }
         // It starts after what the pod waits for; that is said where the pod is judged.
         Sidecar::Present { ready: false } if one.pod.awaited.iter().any(|awaited| awaited.before_sidecar) => {
-            asked.end(Outcome::Skipped { because: (ids::MEMBER_READY, member(spec.client_side(), one)) }, Vec::new())
+            asked.end(Outcome::Skipped { because: (ids::MEMBER_READY, member(spec.client_side(), &one)) }, Vec::new())
         }
         Sidecar::Present { ready: false } => asked.failed(not_ready(spec, facts, one)),
         Sidecar::Absent => injection::absent(spec, facts, one, asked),
     }
 }
 
-fn not_ready(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Problem {
+fn not_ready(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Problem {
     let name = &one.pod.name;
     let mut problem = Problem::new(Code::SidecarNotReady, format!("the sidecar of `{name}` is not ready"))
         .seen(format!("container istio-proxy: {}", one.pod.proxy_state.as_deref().unwrap_or("not ready")));
@@ -47,7 +47,7 @@ fn not_ready(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Problem {
         Some(Fetched::Failed(why)) => problem = problem.seen(format!("its log was not read: {}", why.message)),
         None => {}
     }
-    let kubectl = Kubectl::of(spec, facts, spec.client_side());
+    let kubectl = Kubectl::of(&spec, facts, spec.client_side());
     if let Some(address) = annotation_of_proxy(one, "discoveryAddress") {
         return problem.seen(format!("proxy.istio.io/config of the pod: discoveryAddress {address}")).hint(with(
             Hint::text("the pod looks for istiod at an address of its own: take that off the pod template, which makes the pods anew and so restarts what runs in them"),
@@ -64,11 +64,11 @@ fn not_ready(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Problem {
 }
 
 /// Judges whether a member's annotations leave the link's traffic to its sidecar.
-pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
+pub(super) fn intercepted(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Check {
     const EXCLUDE_PORTS: &str = "traffic.sidecar.istio.io/excludeOutboundPorts";
     const EXCLUDE_RANGES: &str = "traffic.sidecar.istio.io/excludeOutboundIPRanges";
     const INCLUDE_RANGES: &str = "traffic.sidecar.istio.io/includeOutboundIPRanges";
-    let asked = ask(ids::SIDECAR_INTERCEPTS, member(spec.client_side(), one));
+    let asked = ask(ids::SIDECAR_INTERCEPTS, member(spec.client_side(), &one));
     let vip = desired::desired_vip(spec, facts).ok().map(|(vip, _)| vip);
     let items = |key: &str| one.pod.annotations.get(key).map(|list| list.split(',').map(str::trim).collect::<Vec<_>>());
     let holds = |ranges: &[&str]| {
@@ -95,7 +95,7 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
         };
     };
     let value = one.pod.annotations.get(key).cloned().unwrap_or_default();
-    let command = Kubectl::of(spec, facts, spec.client_side()).map_or_else(Vec::new, |kubectl| {
+    let command = Kubectl::of(&spec, facts, spec.client_side()).map_or_else(Vec::new, |kubectl| {
         annotate(&kubectl, one, key, Some(better.as_str()).filter(|better| !better.is_empty()))
     });
     asked.failed(
@@ -112,9 +112,9 @@ pub(super) fn intercepted(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> 
 }
 
 /// The redirection leaves out what runs as the sidecar's own user or group.
-fn as_proxy(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, container: &str) -> Problem {
+fn as_proxy(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>, container: &str) -> Problem {
     let name = &one.pod.name;
-    let commands = Kubectl::of(spec, facts, spec.client_side()).map(|kubectl| {
+    let commands = Kubectl::of(&spec, facts, spec.client_side()).map(|kubectl| {
         kubectl.line(&[
             "get",
             "pod",
@@ -137,9 +137,9 @@ fn as_proxy(spec: &LinkSpec, facts: &Facts, one: &MemberFacts, container: &str) 
 }
 
 /// The verdict on a member's sidecar, for the stages that stand on it.
-pub(in super::super) fn sidecar_verdict(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Option<Check> {
+pub(in super::super) fn sidecar_verdict(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Option<Check> {
     let checks = [sidecar(spec, facts, one), intercepted(spec, facts, one)];
-    let subject = member(spec.client_side(), one);
+    let subject = member(spec.client_side(), &one);
     [ids::SIDECAR_PRESENT, ids::SIDECAR_INTERCEPTS]
         .into_iter()
         .find_map(|id| find(&checks, id, &subject).filter(|check| !check.is_good()).cloned())

@@ -9,7 +9,7 @@ use super::{
     super::{
         ask, ids,
         kubectl::{Kubectl, with},
-        member, members,
+        member, pods,
         selector::{label_for, selects},
     },
     control_plane::config_of,
@@ -19,28 +19,28 @@ use crate::domain::{
     check::{Check, Subject},
     code::Code,
     desired,
-    facts::{Facts, MemberFacts, NamedEntry, ObjectFacts},
+    facts::{Facts, NamedEntry, ObjectFacts, PodMember},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Where policies of the whole mesh are, unless the mesh's configuration says otherwise.
 const ROOT_NAMESPACE: &str = "istio-system";
 
 /// Judges whether an entry in the members' namespace can reach their sidecars, before there is one.
-pub(super) fn visibility(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+pub(super) fn visibility(spec: MeshLink<'_>, facts: &Facts) -> Vec<Check> {
     let mut checks = vec![discovered(spec, facts), uncapped(spec, facts)];
-    checks.extend(members(facts, spec.client_side()).iter().map(|one| imported(spec, facts, one)));
+    checks.extend(pods(facts, spec.client_side()).map(|one| imported(spec, facts, one)));
     checks
 }
 
-fn namespace_subject(spec: &LinkSpec) -> Subject {
+fn namespace_subject(spec: MeshLink<'_>) -> Subject {
     Subject::Object(spec.client_side(), format!("Namespace/{}", spec.client.cluster.namespace))
 }
 
 /// `discoverySelectors`: istiod passes over namespaces that none of them selects, and over the ServiceEntries in them.
-fn discovered(spec: &LinkSpec, facts: &Facts) -> Check {
+fn discovered(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::NAMESPACE_DISCOVERED, namespace_subject(spec));
     let config = match config_of(facts) {
         Ok(config) => config,
@@ -59,7 +59,7 @@ fn discovered(spec: &LinkSpec, facts: &Facts) -> Check {
     }
     let namespace = &spec.client.cluster.namespace;
     let label = selectors.iter().find_map(label_for).map(|(key, value)| format!("{key}={value}"));
-    let commands = Kubectl::of(spec, facts, spec.client_side())
+    let commands = Kubectl::of(&spec, facts, spec.client_side())
         .zip(label)
         .map(|(kubectl, label)| kubectl.line_bare(&["label", "namespace", namespace, &label, "--overwrite"]));
     asked.failed(
@@ -79,7 +79,7 @@ fn words(labels: &BTreeMap<String, String>) -> String {
 
 /// `serviceEntryVisibility`: an administrator may keep the entries of a namespace from everybody; sidecars heed it only with
 /// `applyToSidecars` (since Istio 1.31).
-fn uncapped(spec: &LinkSpec, facts: &Facts) -> Check {
+fn uncapped(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::ENTRIES_ADMITTED, namespace_subject(spec));
     let config = match config_of(facts) {
         Ok(config) => config,
@@ -107,7 +107,7 @@ fn uncapped(spec: &LinkSpec, facts: &Facts) -> Check {
         return asked.passed(["serviceEntryVisibility leaves entries of this namespace visible in it"]);
     }
     let namespace = &spec.client.cluster.namespace;
-    let commands = Kubectl::of(spec, facts, spec.client_side())
+    let commands = Kubectl::of(&spec, facts, spec.client_side())
         .map(|kubectl| kubectl.line_in(ROOT_NAMESPACE, &["edit", "configmap", &config_map(&config.revision)]));
     asked.failed(
         Problem::new(
@@ -128,8 +128,8 @@ pub(super) fn config_map(revision: &str) -> String {
 }
 
 /// Sidecar resources: the one that holds for a member must import the mesh name.
-fn imported(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
-    let asked = ask(ids::ENTRY_IMPORTED, member(spec.client_side(), one));
+fn imported(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Check {
+    let asked = ask(ids::ENTRY_IMPORTED, member(spec.client_side(), &one));
     let sidecars = match &facts.client.surroundings.sidecars {
         Fetched::Got(sidecars) => sidecars,
         Fetched::Failed(problem) => return asked.unknown(problem.clone()),
@@ -161,7 +161,7 @@ fn imported(spec: &LinkSpec, facts: &Facts, one: &MemberFacts) -> Check {
             .seen(format!("not imported: {}, port {}", spec.host, shown.join(", ")))
             .hint(with(
                 Hint::text("import the mesh name there; sidecars learn of it at once, no pod is restarted"),
-                Kubectl::of(spec, facts, spec.client_side()).map(|kubectl| {
+                Kubectl::of(&spec, facts, spec.client_side()).map(|kubectl| {
                     let patch = import(sidecar, &spec.host).to_string();
                     let arguments =
                         ["patch", "sidecars.networking.istio.io", &sidecar.name, "--type", "json", "-p", &patch];
@@ -235,7 +235,7 @@ fn import(sidecar: &ObjectFacts, host: &str) -> Value {
 
 /// Judges the link's own ServiceEntry as it stands: is it there, and exported to where the members are? Not for a setup, which
 /// brings it in line.
-pub(super) fn exported(spec: &LinkSpec, facts: &Facts) -> Check {
+pub(super) fn exported(spec: MeshLink<'_>, facts: &Facts) -> Check {
     let asked = ask(ids::ENTRY_EXPORTED, Subject::Link);
     let mesh = match &facts.client.mesh {
         Fetched::Got(mesh) => mesh,
@@ -285,14 +285,15 @@ pub(super) fn exported(spec: &LinkSpec, facts: &Facts) -> Check {
 }
 
 /// Whether the link's own ServiceEntry is where it belongs.
-pub(super) fn has_entry(spec: &LinkSpec, facts: &Facts) -> bool {
+pub(super) fn has_entry(spec: MeshLink<'_>, facts: &Facts) -> bool {
     facts.client.mesh.got().is_some_and(|mesh| mesh.entries.iter().any(|entry| desired::is_own(spec, entry)))
 }
 
 /// The ServiceEntries of others for the mesh name.
-pub(super) fn others<'a>(spec: &'a LinkSpec, facts: &'a Facts) -> impl Iterator<Item = &'a NamedEntry> {
+pub(super) fn others<'a>(spec: MeshLink<'a>, facts: &'a Facts) -> impl Iterator<Item = &'a NamedEntry> {
     let entries = facts.client.mesh.got().into_iter().flat_map(|mesh| &mesh.entries);
-    entries.filter(|entry| !desired::is_own(spec, entry) && entry.hosts.iter().any(|host| covers(host, &spec.host)))
+    entries
+        .filter(move |entry| !desired::is_own(spec, entry) && entry.hosts.iter().any(|host| covers(host, &spec.host)))
 }
 
 fn exports(export_to: &[String]) -> String {

@@ -10,13 +10,13 @@ use crate::domain::{
     facts::{Facts, OwnObject},
     hint::Hint,
     problem::{Fetched, Problem},
-    spec::LinkSpec,
+    spec::MeshLink,
 };
 
 /// Gives the first check of a path that failed what was changed as evidence and as what is to be mended.
 ///
 /// A login that fails has gone all the way, so no change of the mesh is its reason.
-pub(super) fn explain(spec: &LinkSpec, facts: &Facts, checks: &mut [Check]) {
+pub(super) fn explain(spec: MeshLink<'_>, facts: &Facts, checks: &mut [Check]) {
     let Some(Fetched::Got(objects)) = &facts.objects else { return };
     let differences = differences(objects);
     if differences.is_empty() {
@@ -36,7 +36,7 @@ pub(super) fn explain(spec: &LinkSpec, facts: &Facts, checks: &mut [Check]) {
 }
 
 /// The change that is known to end in what was seen.
-fn cause(spec: &LinkSpec, objects: &[OwnObject], milestone: Milestone, problem: &Problem) -> Option<(Code, String)> {
+fn cause(spec: MeshLink<'_>, objects: &[OwnObject], milestone: Milestone, problem: &Problem) -> Option<(Code, String)> {
     let rule = objects.iter().find(|object| object.kind == "DestinationRule")?;
     let set =
         |path: &[&str]| rule.changed.iter().chain(&rule.added).find(|field| field.path == path).map(|field| &field.is);

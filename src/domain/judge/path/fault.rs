@@ -5,8 +5,9 @@ use super::{
         access::sql_text,
         blame::{self, Lost},
         kubectl::{Kubectl, Owner, owner, with},
-        members, mesh, named,
+        mesh, named,
         peer::{self, Guard},
+        pods,
         policy::{self, MutualTls},
         servers,
     },
@@ -28,7 +29,7 @@ pub(super) fn with_evidence(road: &Road<'_>, answer: &ProbeAnswer, code: Code, m
 }
 
 pub(super) fn source(road: &Road<'_>) -> Option<Kubectl> {
-    Kubectl::of(road.spec, road.facts, Side::Source)
+    Kubectl::of(&road.spec, road.facts, Side::Source)
 }
 
 /// The endpoints in one phrase, for a message.
@@ -56,7 +57,7 @@ pub(super) fn look_at_service(road: &Road<'_>) -> Vec<Remedy> {
 /// The endpoint refuses.
 pub(super) fn refused(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     let what = format!("{} refuses the connection: nothing listens there, or a firewall rejects it", target(road));
-    let operator = members(road.facts, Side::Source).iter().find_map(|one| match owner(&one.pod) {
+    let operator = pods(road.facts, Side::Source).find_map(|one| match owner(one.pod) {
         Owner::Operator(resource) => Some(resource),
         _ => None,
     });
@@ -294,8 +295,7 @@ fn tls_hint(road: &Road<'_>, link: ReplicationLink<'_>) -> Hint {
 pub(super) fn denying<'a>(road: &Road<'a>) -> Vec<&'a ObjectFacts> {
     let policies = road.facts.source.policies.as_ref().and_then(Fetched::got).map_or(&[][..], Vec::as_slice);
     let mut found: Vec<&ObjectFacts> = Vec::new();
-    for one in members(road.facts, Side::Source).iter().filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. }))
-    {
+    for one in pods(road.facts, Side::Source).filter(|one| matches!(one.pod.sidecar, Sidecar::Present { .. })) {
         for policy in policy::authorizations(policies, peer::source_namespace(road.spec), &one.pod.labels) {
             if !found.iter().any(|known| std::ptr::eq(*known, policy)) {
                 found.push(policy);

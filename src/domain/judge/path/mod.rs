@@ -14,17 +14,17 @@ mod reach;
 mod service;
 mod service_fault;
 
-use super::{Asked, ask, find, ids, kubectl::Kubectl, members, mesh};
+use super::{Asked, ask, find, ids, kubectl::Kubectl, mesh, pods};
 use crate::domain::{
     check::{Check, CheckId, Outcome, Subject},
     code::Code,
-    facts::{EnvoyHost, Facts, MemberFacts, PathFacts},
+    facts::{EnvoyHost, Facts, PathFacts, PodMember},
     problem::Problem,
-    spec::{LinkSpec, Protocol},
+    spec::{MeshLink, Protocol},
 };
 
 /// Judges the paths from the client's pods, named, to every port of the mesh name. What does not depend on a port is judged once.
-pub fn paths<'a>(spec: &LinkSpec, facts: &Facts, members: impl IntoIterator<Item = &'a str>) -> Vec<Check> {
+pub fn paths<'a>(spec: MeshLink<'_>, facts: &Facts, members: impl IntoIterator<Item = &'a str>) -> Vec<Check> {
     let mut checks: Vec<Check> = Vec::new();
     for member in members {
         for port in spec.ports() {
@@ -41,11 +41,11 @@ pub fn paths<'a>(spec: &LinkSpec, facts: &Facts, members: impl IntoIterator<Item
 /// Judges the path from one of the client's pods, named, to one port of the mesh name.
 ///
 /// The checks are those of [`MYSQL`] or [`SERVICE`], all of them, whatever fails.
-pub fn path(spec: &LinkSpec, facts: &Facts, member: &str, port: u16) -> Vec<Check> {
+pub fn path(spec: MeshLink<'_>, facts: &Facts, member: &str, port: u16) -> Vec<Check> {
     let side = spec.client_side();
     let pod = Subject::Member(side, member.to_owned());
     let subject = if spec.replication().is_some() { pod.clone() } else { Subject::Port(side, member.to_owned(), port) };
-    let one = members(facts, side).iter().find(|one| one.pod.name == member);
+    let one = pods(facts, side).find(|one| one.pod.name == member);
     let all = if spec.replication().is_some() { MYSQL } else { SERVICE };
     let asked = |id: CheckId| ask(id, if is_of_pod(id) { pod.clone() } else { subject.clone() });
     let Some(seen) = facts.paths.iter().find(|seen| seen.member == member && seen.port == port) else {
@@ -108,10 +108,10 @@ fn blocked(checks: &[Check]) -> Option<&Check> {
 
 /// What a path is judged from.
 struct Road<'a> {
-    spec: &'a LinkSpec,
+    spec: MeshLink<'a>,
     facts: &'a Facts,
     seen: &'a PathFacts,
-    one: Option<&'a MemberFacts>,
+    one: Option<PodMember<'a>>,
     pod: Subject,
     subject: Subject,
 }
@@ -134,7 +134,7 @@ impl Road<'_> {
     }
 
     fn kubectl(&self) -> Option<Kubectl> {
-        Kubectl::of(self.spec, self.facts, self.spec.client_side())
+        Kubectl::of(&self.spec, self.facts, self.spec.client_side())
     }
 }
 

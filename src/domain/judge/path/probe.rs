@@ -3,7 +3,7 @@
 use super::{
     super::{
         blame::{self, Lost},
-        ids, members, named, servers, unread,
+        ids, named, pods, servers, unread,
     },
     Road, fault,
     reach::QUICK_MS,
@@ -137,10 +137,9 @@ impl Road<'_> {
         let hosts = self.seen.envoy.got().and_then(|envoy: &EnvoyFacts| envoy.hosts.as_ref())?;
         hosts.iter().find_map(|host| {
             let address = Some(host.endpoint.address);
-            let one =
-                members(self.facts, side).iter().find(|one| one.pod.ip == address || one.pod.host_ip == address)?;
+            let one = pods(self.facts, side).find(|one| one.pod.ip == address || one.pod.host_ip == address)?;
             let what = if one.pod.ip == address { "the address" } else { "the node" };
-            Some(format!("endpoint {} is {what} of {}", host.endpoint, named(side, one)))
+            Some(format!("endpoint {} is {what} of {}", host.endpoint, named(side, &one)))
         })
     }
 }

@@ -18,11 +18,11 @@ use crate::domain::{
 
 pub(super) fn purged(spec: ReplicationLink<'_>, facts: &Facts, one: &MemberFacts, source: &ServerFacts) -> Check {
     let asked = ask(ids::GTID_PURGED, member(Side::Source, one));
-    let carrier = desired::pick_member(spec, facts).ok().map(|member| member.pod.name.as_str());
+    let carrier = desired::pick_member(spec, facts).ok().map(MemberFacts::name);
     for (replica, server) in servers(facts, Side::Replica) {
         let missing = source.gtid_purged.subtract(&server.gtid_executed);
         // What other members lack of it stops no channel now: which moves it stops is a question of its own.
-        if !missing.is_empty() && carrier.is_none_or(|carrier| carrier == replica.pod.name) {
+        if !missing.is_empty() && carrier.is_none_or(|carrier| carrier == replica.name()) {
             return asked.failed(purged_problem(spec, one, source, replica, server, &missing));
         }
     }

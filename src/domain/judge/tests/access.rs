@@ -69,7 +69,7 @@ fn a_missing_permission_is_named_in_the_words_of_rbac() {
 fn a_selector_that_matches_nothing_is_shown() {
     let check =
         broken(ids::MEMBERS_FOUND, &Subject::Cluster(Side::Replica), ("failed", Code::NoPodMatches), |spec, facts| {
-            spec.client.selector = "app=pcx".to_owned();
+            sample::mesh(spec).client.selector = "app=pcx".to_owned();
             replicas(facts).clear();
         });
     assert!(shown(&check).contains("`app=pcx`"));
@@ -94,11 +94,11 @@ fn with_addresses_only_nobody_looks_for_members() {
 #[test]
 fn a_pod_that_is_not_ready_warns_while_another_is() {
     broken(ids::MEMBER_READY, &source(1), ("warned", Code::MemberNotReady), |_, facts| {
-        sources(facts)[1].pod.ready = false;
+        sources(facts)[1].pod().ready = false;
     });
     let check = broken(ids::MEMBER_READY, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
         for one in replicas(facts) {
-            one.pod.ready = false;
+            one.pod().ready = false;
         }
     });
     assert!(commands(&check)[0].ends_with("describe pod pxc-0"));
@@ -108,9 +108,9 @@ fn a_pod_that_is_not_ready_warns_while_another_is() {
 fn an_init_container_before_the_sidecar_is_told_and_mended() {
     let check = broken(ids::MEMBER_READY, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
         for one in replicas(facts) {
-            one.pod.ready = false;
-            one.pod.sidecar = Sidecar::Present { ready: false };
-            one.pod.awaited = vec![
+            one.pod().ready = false;
+            one.pod().sidecar = Sidecar::Present { ready: false };
+            one.pod().awaited = vec![
                 AwaitedContainer {
                     name: "wait-for-source".into(),
                     state: "running and not ready".into(),
@@ -135,13 +135,14 @@ fn a_pod_that_waits_for_its_sidecar_only_is_judged_by_that() {
         |name: &str, state: &str| AwaitedContainer { name: name.into(), state: state.into(), before_sidecar: false };
     let mut facts = facts();
     let one = &mut replicas(&mut facts)[0];
-    one.pod.ready = false;
-    one.pod.sidecar = Sidecar::Present { ready: false };
-    one.pod.awaited = vec![awaited("istio-proxy", "running and not ready"), awaited("pxc", "waiting, PodInitializing")];
+    one.pod().ready = false;
+    one.pod().sidecar = Sidecar::Present { ready: false };
+    one.pod().awaited =
+        vec![awaited("istio-proxy", "running and not ready"), awaited("pxc", "waiting, PodInitializing")];
     assert_eq!(verdict(&check_of(&spec(), &facts, ids::MEMBER_READY, &replica(0))).0, "skipped");
     let sidecar = check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(0));
     assert_eq!(verdict(&sidecar), ("failed", Some(Code::SidecarNotReady)));
-    replicas(&mut facts)[0].pod.awaited.push(awaited("backup", "waiting, ImagePullBackOff"));
+    replicas(&mut facts)[0].pod().awaited.push(awaited("backup", "waiting, ImagePullBackOff"));
     assert_ne!(verdict(&check_of(&spec(), &facts, ids::MEMBER_READY, &replica(0))).0, "skipped");
 }
 

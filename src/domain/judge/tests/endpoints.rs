@@ -19,7 +19,7 @@ use crate::domain::{
 const SOURCE: Subject = Subject::Cluster(Side::Source);
 
 fn kubernetes(spec: &mut LinkSpec) -> (&mut SourceTarget, &mut crate::domain::spec::EntranceSpec) {
-    match &mut spec.source {
+    match &mut sample::mesh(spec).source {
         SourceLocation::Kubernetes { target, entrance, .. } => (target, entrance),
         SourceLocation::Endpoints(endpoints) => panic!("{endpoints:?}"),
     }

@@ -19,7 +19,7 @@ fn namespace(facts: &mut Facts, labels: &[(&str, &str)]) {
 fn absent(labels: &[(&str, &str)], change: impl Fn(&mut crate::domain::facts::PodFacts)) -> Check {
     let mut facts = facts();
     namespace(&mut facts, labels);
-    let pod = &mut replicas(&mut facts)[1].pod;
+    let pod = replicas(&mut facts)[1].pod();
     pod.sidecar = Sidecar::Absent;
     change(pod);
     check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(1))
@@ -46,7 +46,7 @@ fn a_namespace_that_is_not_injected_is_labelled_first() {
     }
     let mut facts = facts();
     facts.client.surroundings.namespace = unread(Code::Forbidden);
-    replicas(&mut facts)[1].pod.sidecar = Sidecar::Absent;
+    replicas(&mut facts)[1].pod().sidecar = Sidecar::Absent;
     let check = check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(1));
     assert_eq!(verdict(&check), ("failed", Some(Code::NoSidecar)), "without the labels the cause stays general");
 }
@@ -97,11 +97,11 @@ fn a_deployments_pods_are_made_anew_by_the_deployment() {
 #[test]
 fn an_application_that_runs_as_the_sidecars_user_goes_past_it() {
     let check = broken(ids::SIDECAR_INTERCEPTS, &replica(0), ("failed", Code::ProxyUser), |_, facts| {
-        replicas(facts)[0].pod.proxy_users = vec!["pxc".to_owned()];
+        replicas(facts)[0].pod().proxy_users = vec!["pxc".to_owned()];
     });
     assert!(shown(&check).contains("1337"));
     let mut facts = facts();
-    replicas(&mut facts)[0].pod.proxy_users = vec!["exporter".to_owned()];
+    replicas(&mut facts)[0].pod().proxy_users = vec!["exporter".to_owned()];
     assert_eq!(verdict(&check_of(&spec(), &facts, ids::SIDECAR_INTERCEPTS, &replica(0))), ("passed", None));
 }
 
@@ -110,7 +110,7 @@ fn uncaptured(resolved: Option<&[&str]>) -> Facts {
     let mut facts = facts();
     facts.paths.clear();
     let one = &mut replicas(&mut facts)[0];
-    one.pod.dns_capture = Some(false);
+    one.pod().dns_capture = Some(false);
     one.resolved = resolved.map(|list| Fetched::Got(list.iter().map(|address| ip(address)).collect()));
     facts
 }
@@ -123,7 +123,7 @@ fn captured(facts: &Facts) -> Check {
 fn without_capture_the_name_must_have_been_answered_by_somebody_else() {
     let own = |facts: &mut Facts, value: &str| {
         let text = format!(r#"{{"proxyMetadata":{{"ISTIO_META_DNS_CAPTURE":"{value}"}}}}"#);
-        replicas(facts)[0].pod.annotations.insert("proxy.istio.io/config".to_owned(), text);
+        replicas(facts)[0].pod().annotations.insert("proxy.istio.io/config".to_owned(), text);
     };
     let mut off = uncaptured(Some(&[]));
     own(&mut off, "false");
@@ -159,7 +159,7 @@ fn a_pod_that_is_older_than_the_meshs_capture_is_only_made_anew() {
 #[test]
 fn a_name_that_was_seen_to_resolve_needs_no_capture() {
     let mut facts = facts();
-    replicas(&mut facts)[0].pod.dns_capture = Some(false);
+    replicas(&mut facts)[0].pod().dns_capture = Some(false);
     assert_eq!(verdict(&captured(&facts)), ("passed", None));
     got(&mut facts.paths[0].resolved).clear();
     assert_eq!(verdict(&captured(&facts)).0, "failed");

@@ -43,7 +43,7 @@ fn of_several_control_planes_the_members_own_one_counts_and_none_is_no_failure()
         got(&mut facts.client.cluster).istiods =
             istiods.iter().map(|(revision, ready)| sample::istiod(revision, *ready)).collect();
         for one in replicas(&mut facts) {
-            one.pod.labels.extend(revision.map(|revision| ("istio.io/rev".to_owned(), revision.to_owned())));
+            one.pod().labels.extend(revision.map(|revision| ("istio.io/rev".to_owned(), revision.to_owned())));
         }
         let check = check_of(&spec(), &facts, ids::ISTIOD_READY, &DR);
         assert!(blocking(std::slice::from_ref(&check)).is_none_or(|check| verdict(check).0 == "failed"));
@@ -75,7 +75,7 @@ fn a_service_without_a_node_port_is_exposed_as_its_owner_wants_it() {
     );
     let check = broken(ids::SERVICE_EXPOSED, &service(), ("failed", Code::SourceServiceUnusable), |_, facts| {
         close(facts);
-        sources(facts)[0].pod.owner = Some("PerconaXtraDBCluster/cluster1".to_owned());
+        sources(facts)[0].pod().owner = Some("PerconaXtraDBCluster/cluster1".to_owned());
     });
     assert!(commands(&check)[0].contains("patch pxc cluster1"), "{:?}", commands(&check));
     broken(ids::SERVICE_EXPOSED, &service(), ("failed", Code::SourceServiceUnusable), |_, facts| {
@@ -118,7 +118,7 @@ fn an_address_in_use_is_refused_and_a_free_one_proposed() {
         got(&mut facts.client.cluster).in_use.ranges.push(sample::used("240.0.0.0/16", "podCIDR of node n"));
     });
     let check = broken(ids::VIP_FREE, &Subject::Link, ("failed", Code::VipInUse), |spec, facts| {
-        spec.vip = None;
+        sample::mesh(spec).vip = None;
         facts.client.mesh = Fetched::Got(MeshFacts { entries: Vec::new() });
         got(&mut facts.client.cluster).in_use.ranges.push(sample::used("240.0.0.0/4", "podCIDR of node n"));
     });
@@ -156,7 +156,7 @@ fn the_name_may_be_defined_once_in_the_members_namespace() {
 fn a_member_that_opted_out_is_opted_in_where_it_opted_out() {
     for (label, map) in [(true, "labels"), (false, "annotations")] {
         let mut facts = facts();
-        let pod = &mut replicas(&mut facts)[1].pod;
+        let pod = replicas(&mut facts)[1].pod();
         pod.sidecar = Sidecar::Absent;
         let opted = if label { &mut pod.labels } else { &mut pod.annotations };
         opted.insert("sidecar.istio.io/inject".to_owned(), "false".to_owned());
@@ -181,7 +181,7 @@ fn an_istiod_scaled_to_nothing_is_scaled_up_again() {
 #[test]
 fn a_member_without_a_sidecar_stops_its_path_and_no_other() {
     let mut facts = facts();
-    let pod = &mut replicas(&mut facts)[1].pod;
+    let pod = replicas(&mut facts)[1].pod();
     pod.sidecar = Sidecar::Absent;
     got(&mut facts.client.surroundings.namespace).clear();
     let check = check_of(&spec(), &facts, ids::SIDECAR_PRESENT, &replica(1));
@@ -211,8 +211,8 @@ fn a_member_without_a_sidecar_stops_its_path_and_no_other() {
 fn a_sidecar_that_is_not_ready_is_no_missing_sidecar() {
     let check = broken(ids::SIDECAR_PRESENT, &replica(0), ("failed", Code::SidecarNotReady), |_, facts| {
         let one = &mut replicas(facts)[0];
-        one.pod.sidecar = Sidecar::Present { ready: false };
-        one.pod.proxy_state = Some("running and not ready".to_owned());
+        one.pod().sidecar = Sidecar::Present { ready: false };
+        one.pod().proxy_state = Some("running and not ready".to_owned());
         one.sidecar_log =
             Some(Fetched::Got(vec!["warn\tca\tx509: certificate signed by unknown authority".to_owned()]));
     });
@@ -220,9 +220,9 @@ fn a_sidecar_that_is_not_ready_is_no_missing_sidecar() {
     assert!(commands(&check).last().unwrap().contains("rollout status statefulset/pxc"), "{:?}", commands(&check));
     let check = broken(ids::SIDECAR_PRESENT, &replica(0), ("failed", Code::SidecarNotReady), |_, facts| {
         let one = &mut replicas(facts)[0];
-        one.pod.sidecar = Sidecar::Present { ready: false };
+        one.pod().sidecar = Sidecar::Present { ready: false };
         let own = r#"{"discoveryAddress":"nowhere:15012","concurrency":2}"#;
-        one.pod.annotations.insert("proxy.istio.io/config".to_owned(), own.to_owned());
+        one.pod().annotations.insert("proxy.istio.io/config".to_owned(), own.to_owned());
     });
     assert!(shown(&check).contains("discoveryAddress nowhere:15012"));
     assert!(commands(&check)[0].contains(r#""proxy.istio.io/config":"{\"concurrency\":2}""#), "{:?}", commands(&check));
@@ -238,7 +238,7 @@ fn annotations_that_keep_traffic_from_the_sidecar_are_found_and_trimmed() {
         ("includeOutboundIPRanges", "10.0.0.0/8", Some("10.0.0.0/8,240.0.0.0/4")),
     ] {
         let check = broken(ids::SIDECAR_INTERCEPTS, &replica(0), ("failed", Code::NotIntercepted), |_, facts| {
-            replicas(facts)[0].pod.annotations.insert(format!("{PREFIX}{key}"), value.to_owned());
+            replicas(facts)[0].pod().annotations.insert(format!("{PREFIX}{key}"), value.to_owned());
         });
         let argv = shell_words::split(&commands(&check)[0]).unwrap();
         let patch: serde_json::Value = serde_json::from_str(argv.last().unwrap()).unwrap();
@@ -254,7 +254,7 @@ fn annotations_that_keep_traffic_from_the_sidecar_are_found_and_trimmed() {
         ("includeOutboundIPRanges", "240.0.0.0/4"),
     ] {
         let mut facts = facts();
-        replicas(&mut facts)[0].pod.annotations.insert(format!("{PREFIX}{key}"), value.to_owned());
+        replicas(&mut facts)[0].pod().annotations.insert(format!("{PREFIX}{key}"), value.to_owned());
         let check = check_of(&spec(), &facts, ids::SIDECAR_INTERCEPTS, &replica(0));
         assert_eq!(verdict(&check), ("passed", None), "{key}: {value}");
     }

@@ -2,6 +2,7 @@
 
 mod access;
 mod channel;
+mod direct;
 mod endpoints;
 mod gtids;
 mod injection;
@@ -98,8 +99,14 @@ fn when_all_is_well_every_check_passes_and_every_one_is_there() {
     for check in &checks {
         assert_eq!(check.outcome, Outcome::Passed, "{check:#?}");
     }
-    let elsewhere =
-        [ids::MESH_OBJECTS, ids::REPLICATION_LAG, ids::CHANNEL_ENCRYPTED, ids::SERVICE_ANSWERS, ids::GTID_LOCAL];
+    let elsewhere = [
+        ids::MESH_OBJECTS,
+        ids::REPLICATION_LAG,
+        ids::CHANNEL_ENCRYPTED,
+        ids::SERVICE_ANSWERS,
+        ids::GTID_LOCAL,
+        ids::RECEIVER_LOGIN,
+    ];
     for (id, milestone, _) in ids::ALL.iter().filter(|(id, ..)| !elsewhere.contains(id)) {
         assert!(checks.iter().any(|check| check.id == *id && check.milestone == *milestone), "{id} is never judged");
     }
@@ -222,7 +229,7 @@ fn facts_written_and_read_again_are_judged_the_same() {
 fn every_command_line_names_its_cluster() {
     use crate::domain::sample;
     let breaks: [fn(&mut Facts); 4] = [
-        |facts| sample::replicas(facts)[0].pod.sidecar = crate::domain::facts::Sidecar::Absent,
+        |facts| sample::replicas(facts)[0].pod().sidecar = crate::domain::facts::Sidecar::Absent,
         |facts| sample::source_service(facts).ports = vec![sample::service_port(3306, None)],
         |facts| sample::got(&mut facts.client.cluster).istiods[0].ready = 0,
         |facts| sample::got(&mut facts.paths[0].resolved).clear(),

@@ -15,7 +15,7 @@ fn a_proxy_configuration_in_json_is_added_to() {
     let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
         got(&mut facts.paths[0].resolved).clear();
         facts.paths[0].name_table = Fetched::Got(None);
-        let pod = &mut sample::replicas(facts)[0].pod;
+        let pod = sample::replicas(facts)[0].pod();
         pod.dns_capture = Some(false);
         pod.annotations.insert("proxy.istio.io/config".to_owned(), own.to_owned());
     });
@@ -32,7 +32,7 @@ fn a_pod_with_its_own_proxy_configuration_is_not_overwritten() {
     let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
         got(&mut facts.paths[0].resolved).clear();
         facts.paths[0].name_table = Fetched::Got(None);
-        let pod = &mut sample::replicas(facts)[0].pod;
+        let pod = sample::replicas(facts)[0].pod();
         pod.dns_capture = None;
         pod.annotations.insert("proxy.istio.io/config".to_owned(), "concurrency: 2".to_owned());
     });
@@ -45,7 +45,7 @@ fn with_the_operator_its_resource_is_patched() {
         let check = broken(ids::NAME_RESOLVES, &replica(0), ("failed", Code::NameUnresolved), |_, facts| {
             got(&mut facts.paths[0].resolved).clear();
             facts.paths[0].name_table = Fetched::Got(None);
-            let pod = &mut sample::replicas(facts)[0].pod;
+            let pod = sample::replicas(facts)[0].pod();
             pod.dns_capture = None;
             for (key, value) in
                 [("managed-by", "percona-xtradb-cluster-operator"), ("instance", "cluster1"), ("component", part)]

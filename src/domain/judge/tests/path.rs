@@ -47,7 +47,7 @@ fn envoy(facts: &mut Facts) -> &mut EnvoyFacts {
 
 fn meshed_source(facts: &mut Facts) {
     for one in sources(facts) {
-        one.pod.sidecar = Sidecar::Present { ready: true };
+        one.pod().sidecar = Sidecar::Present { ready: true };
     }
 }
 
@@ -57,7 +57,7 @@ fn policies(facts: &mut Facts) -> &mut Vec<crate::domain::facts::ObjectFacts> {
 
 /// Every check of the path after this one must be skipped because of it; the way past the mesh alone is judged by itself.
 fn rest_is_skipped(facts: &Facts, because: crate::domain::check::CheckId) {
-    let checks = path(&spec(), facts, "pxc-0", 3306);
+    let checks = path(spec().mesh().unwrap(), facts, "pxc-0", 3306);
     let at = checks.iter().position(|check| check.id == because).unwrap();
     for check in checks[at + 1..].iter().filter(|check| check.id != ids::ENDPOINT_DIRECT) {
         let Outcome::Skipped { because: (id, _) } = &check.outcome else { panic!("{check:#?}") };
@@ -73,7 +73,7 @@ fn a_name_that_does_not_resolve_is_traced_to_who_should_answer() {
     let check = broken(ids::NAME_RESOLVES, me, ("failed", Code::NameUnresolved), |_, facts| {
         silent(facts);
         facts.paths[0].name_table = Fetched::Got(None);
-        sample::replicas(facts)[0].pod.dns_capture = Some(false);
+        sample::replicas(facts)[0].pod().dns_capture = Some(false);
     });
     assert!(shown(&check).contains("DNS capture is off"), "{}", shown(&check));
     let argv = shell_words::split(&commands(&check)[0]).unwrap();
@@ -292,7 +292,7 @@ fn a_hang_without_a_sidecar_to_blame_is_a_silent_endpoint() {
         &|facts| {
             meshed_source(facts);
             for one in sources(facts) {
-                one.pod
+                one.pod()
                     .annotations
                     .insert("traffic.sidecar.istio.io/excludeInboundPorts".to_owned(), "4444, 3306".to_owned());
             }
@@ -323,7 +323,8 @@ fn a_hang_at_the_replicas_own_node_leads_back_to_itself() {
         facts.paths[0].after = Fetched::Got(vec![host("198.18.0.12:31306", 1, 0)]);
     };
     let (mut spec, mut facts) = (endpoints_spec(), facts());
-    spec.source = crate::domain::spec::SourceLocation::Endpoints(vec![sample::endpoint("198.18.0.12:31306")]);
+    sample::mesh(&mut spec).source =
+        crate::domain::spec::SourceLocation::Endpoints(vec![sample::endpoint("198.18.0.12:31306")]);
     facts.source.cluster = None;
     sources(&mut facts).clear();
     own(&mut facts);
@@ -493,7 +494,7 @@ fn the_server_that_answers_must_be_a_known_one() {
 
 #[test]
 fn a_path_that_was_not_tried_is_unknown() {
-    let checks = path(&spec(), &facts(), "pxc-9", 3306);
+    let checks = path(spec().mesh().unwrap(), &facts(), "pxc-9", 3306);
     assert_eq!(verdict(&checks[0]), ("unknown", Some(Code::NoProbe)));
     assert_eq!(checks.len(), 9);
     assert!(checks[1..].iter().all(|check| verdict(check).0 == "skipped"));

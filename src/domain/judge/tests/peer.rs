@@ -18,7 +18,7 @@ use crate::domain::{
 fn guarded(policies: Vec<(&str, &str, &str, Value)>) -> Facts {
     let mut facts = unlinked();
     for one in sources(&mut facts) {
-        one.pod.sidecar = Sidecar::Present { ready: true };
+        one.pod().sidecar = Sidecar::Present { ready: true };
     }
     let objects = policies.into_iter().enumerate().map(|(day, (kind, namespace, name, spec))| {
         object(kind, namespace, name, &format!("2026-11-{:02}T00:00:00Z", day + 1), spec)
@@ -28,7 +28,7 @@ fn guarded(policies: Vec<(&str, &str, &str, Value)>) -> Facts {
 }
 
 fn judged(facts: &Facts) -> Vec<Check> {
-    mesh_preflight(&spec(), facts).into_iter().filter(|check| check.id == ids::PEER_PLAIN).collect()
+    mesh_preflight(spec().mesh().unwrap(), facts).into_iter().filter(|check| check.id == ids::PEER_PLAIN).collect()
 }
 
 fn codes(facts: &Facts) -> Vec<Option<Code>> {
@@ -56,7 +56,7 @@ fn a_sidecar_that_waits_is_found_before_anything_is_written() {
 fn what_gets_through_is_not_called_stopped() {
     let mut linked = facts();
     for one in sources(&mut linked) {
-        one.pod.sidecar = Sidecar::Present { ready: true };
+        one.pod().sidecar = Sidecar::Present { ready: true };
     }
     assert_eq!(codes(&linked), [None; 2], "its channel is connected and its path proven");
     let mut first = guarded(vec![]);
@@ -69,14 +69,14 @@ fn a_port_left_to_the_pod_is_not_guarded() {
     let mut facts = guarded(vec![]);
     for one in sources(&mut facts) {
         let key = "traffic.sidecar.istio.io/excludeInboundPorts".to_owned();
-        one.pod.annotations.insert(key, "4444, 3306".to_owned());
+        one.pod().annotations.insert(key, "4444, 3306".to_owned());
     }
     assert_eq!(codes(&facts), [None; 2]);
 }
 
 #[test]
 fn the_policy_that_decides_is_changed_and_else_one_is_made() {
-    let made = exemptions(&spec(), &guarded(vec![])).unwrap();
+    let made = exemptions(spec().mesh().unwrap(), &guarded(vec![])).unwrap();
     assert_eq!(made.len(), 1, "one for both members: {made:?}");
     assert_eq!((made[0].existing.as_deref(), made[0].selector["app"].as_str()), (None, "pxc"));
     assert_eq!((&made[0].ports, &made[0].changed), (&[3306].into(), &[(3306, None)].into()));
@@ -87,11 +87,14 @@ fn the_policy_that_decides_is_changed_and_else_one_is_made() {
         ("PeerAuthentication", "pxc", "old", own.clone()),
         ("PeerAuthentication", "pxc", "young", own),
     ];
-    let changed = exemptions(&spec(), &guarded(policies)).unwrap();
+    let changed = exemptions(spec().mesh().unwrap(), &guarded(policies)).unwrap();
     assert_eq!(changed.iter().map(|one| one.existing.as_deref()).collect::<Vec<_>>(), [Some("old")]);
 
     let plain = json!({"mtls": {"mode": "DISABLE"}});
-    assert_eq!(exemptions(&spec(), &guarded(vec![("PeerAuthentication", "pxc", "all", plain)])).unwrap(), []);
+    assert_eq!(
+        exemptions(spec().mesh().unwrap(), &guarded(vec![("PeerAuthentication", "pxc", "all", plain)])).unwrap(),
+        []
+    );
 }
 
 #[test]
@@ -104,16 +107,20 @@ fn ports_that_are_plain_already_stay_so_when_another_is_added() {
             json!({"selector": {"matchLabels": {"app": "pxc"}}, "mtls": {"mode": "STRICT"}, "portLevelMtls": ports});
         ("PeerAuthentication", "pxc", name.to_owned(), spec)
     };
-    for name in [own_name(&spec), "somebody".to_owned()] {
+    for name in [own_name(spec.mesh().unwrap()), "somebody".to_owned()] {
         let (kind, namespace, name, one) = policy(&name, json!({"3306": {"mode": "DISABLE"}}));
-        let found = exemptions(&spec, &guarded(vec![(kind, namespace, &name, one)])).unwrap();
+        let found = exemptions(spec.mesh().unwrap(), &guarded(vec![(kind, namespace, &name, one)])).unwrap();
         assert_eq!(found.len(), 1, "one apply says all of a policy's ports: {found:?}");
         assert_eq!(found[0].ports, [3306, 33060].into(), "{name}");
         assert_eq!(found[0].changed, [(33060, None)].into(), "{name}");
     }
     let both = json!({"3306": {"mode": "DISABLE"}, "33060": {"mode": "DISABLE"}});
     let (kind, namespace, name, one) = policy("somebody", both);
-    assert_eq!(exemptions(&spec, &guarded(vec![(kind, namespace, &name, one)])).unwrap(), [], "nothing to do");
+    assert_eq!(
+        exemptions(spec.mesh().unwrap(), &guarded(vec![(kind, namespace, &name, one)])).unwrap(),
+        [],
+        "nothing to do"
+    );
 }
 
 #[test]
@@ -134,7 +141,7 @@ fn an_authorization_by_identity_keeps_mutual_tls() {
     ];
     for (action, rules) in refused {
         let policy = ("AuthorizationPolicy", "pxc", "who", json!({"action": action, "rules": rules}));
-        let problem = exemptions(&spec(), &guarded(vec![policy])).unwrap_err();
+        let problem = exemptions(spec().mesh().unwrap(), &guarded(vec![policy])).unwrap_err();
         assert_eq!(problem.code, Code::IdentityNeeded, "{action} {rules}");
         assert!(problem.evidence[1].starts_with("rule "), "{problem:?}");
     }
@@ -148,8 +155,10 @@ fn an_authorization_by_identity_keeps_mutual_tls() {
     ];
     for (action, rules) in harmless {
         let policy = ("AuthorizationPolicy", "pxc", "who", json!({"action": action, "rules": rules}));
-        assert!(exemptions(&spec(), &guarded(vec![policy])).is_ok(), "{action} {rules}");
+        assert!(exemptions(spec().mesh().unwrap(), &guarded(vec![policy])).is_ok(), "{action} {rules}");
     }
     let elsewhere = json!({"selector": {"matchLabels": {"app": "web"}}, "rules": from(json!({"principals": ["x"]}))});
-    assert!(exemptions(&spec(), &guarded(vec![("AuthorizationPolicy", "pxc", "web", elsewhere)])).is_ok());
+    assert!(
+        exemptions(spec().mesh().unwrap(), &guarded(vec![("AuthorizationPolicy", "pxc", "web", elsewhere)])).is_ok()
+    );
 }

@@ -18,7 +18,7 @@ const SOURCE: Subject = Subject::Cluster(Side::Source);
 fn guarded(policies: Vec<ObjectFacts>) -> Facts {
     let mut facts = facts();
     for one in sources(&mut facts) {
-        one.pod.sidecar = Sidecar::Present { ready: true };
+        one.pod().sidecar = Sidecar::Present { ready: true };
     }
     facts.source.policies = Some(Fetched::Got(policies));
     facts
@@ -152,18 +152,18 @@ fn only_sidecars_that_take_the_port_judge_and_one_of_several_is_a_warning() {
     let all = || policy("deny", json!({"action": "DENY", "rules": [{}]}));
     let mut facts = guarded(vec![all()]);
     sources(&mut facts)[0]
-        .pod
+        .pod()
         .annotations
         .insert("traffic.sidecar.istio.io/excludeInboundPorts".to_owned(), "4444, 3306".to_owned());
     let at = |facts: &Facts| verdict(&check_of(&spec(), facts, ids::SOURCE_AUTHORIZATION, &SOURCE));
     assert_eq!(at(&facts), DENIED, "the other member's sidecar still does");
-    sources(&mut facts)[1].pod.sidecar = Sidecar::Absent;
+    sources(&mut facts)[1].pod().sidecar = Sidecar::Absent;
     assert_eq!(at(&facts), ALLOWED);
     let mut facts = guarded(vec![policy(
         "one",
         json!({"selector": {"matchLabels": {"role": "first"}}, "action": "DENY", "rules": [{}]}),
     )]);
-    sources(&mut facts)[0].pod.labels.insert("role".to_owned(), "first".to_owned());
+    sources(&mut facts)[0].pod().labels.insert("role".to_owned(), "first".to_owned());
     assert_eq!(at(&facts), ("warned", Some(Code::AuthorizationDenied)));
     facts.source.policies = Some(unread(Code::Forbidden));
     assert_eq!(at(&facts), ("unknown", Some(Code::Forbidden)));

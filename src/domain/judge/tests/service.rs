@@ -197,7 +197,7 @@ fn what_the_sources_side_says_in_the_services_place_is_told_apart() {
         assert_eq!(verdicts(&facts, HTTP), [PASSED, ("failed", Some(code)), SKIPPED]);
     }
     let mut facts = facts();
-    sources(&mut facts)[0].pod.sidecar = Sidecar::Present { ready: true };
+    sources(&mut facts)[0].pod().sidecar = Sidecar::Present { ready: true };
     let strict =
         object("PeerAuthentication", "pxc", "strict", "2026-11-01T00:00:00Z", json!({"mtls": {"mode": "STRICT"}}));
     got(facts.source.policies.as_mut().unwrap()).push(strict);
@@ -234,7 +234,7 @@ fn a_plain_port_is_reached_when_envoy_counts_a_connection_that_stands() {
 #[test]
 fn silence_before_a_sidecar_of_the_source_may_be_a_hang() {
     let mut facts = facts();
-    sources(&mut facts)[0].pod.sidecar = Sidecar::Present { ready: true };
+    sources(&mut facts)[0].pod().sidecar = Sidecar::Present { ready: true };
     assert_eq!(verdict(&judged(&facts, ids::SERVICE_ANSWERS, PLAIN)), ("warned", Some(Code::PermissiveHang)));
     assert_eq!(verdict(&judged(&facts, ids::SERVICE_ANSWERS, HTTP)), PASSED);
     assert_eq!(blocking(&judge(&spec(), &facts)), None, "a client-first service works all the same");

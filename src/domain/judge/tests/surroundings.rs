@@ -68,7 +68,7 @@ fn which_configuration_holds_must_be_known() {
     let at = |facts: &Facts| verdict(&check_of(&spec(), facts, ids::NAMESPACE_DISCOVERED, &namespace()));
     assert_eq!(at(&facts), ("unknown", Some(Code::ControlPlaneUnseen)));
     for one in replicas(&mut facts) {
-        one.pod.labels.insert("istio.io/rev".to_owned(), "1-31".to_owned());
+        one.pod().labels.insert("istio.io/rev".to_owned(), "1-31".to_owned());
     }
     assert_eq!(at(&facts), ("passed", None));
     facts.client.surroundings.mesh_configs = unread(Code::Forbidden);
@@ -178,7 +178,7 @@ fn the_links_own_entry_must_be_where_the_members_see_it() {
         got(&mut facts.client.mesh).entries[0].export_to = export_to;
         assert_eq!(verdict(&check_of(&spec(), &facts, ids::ENTRY_EXPORTED, &Subject::Link)), ("passed", None));
     }
-    let before = crate::domain::judge::mesh_preflight(&spec(), &sample::unlinked());
+    let before = crate::domain::judge::mesh_preflight(spec().mesh().unwrap(), &sample::unlinked());
     assert!(!before.iter().any(|check| check.id == ids::ENTRY_EXPORTED), "a setup makes it and does not ask for it");
 }
 

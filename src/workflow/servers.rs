@@ -1,0 +1,96 @@
+//! A link without a mesh: how this machine reaches its two servers, and what it gathers of them.
+
+use std::path::Path;
+
+use jiff::Timestamp;
+
+use super::{
+    session::{Session, no_mesh},
+    sides::{Live, SERVER, Sides},
+};
+use crate::{
+    domain::{
+        check::Side,
+        facts::{ClientFacts, Facts, MemberFacts, MemberPlace, SourceFacts},
+        problem::{Fetched, Problem},
+        spec::{ReplicationLink, ServerAddress, ServerEnds, Tls},
+    },
+    mysql::Encryption,
+};
+
+/// The ways from this machine to both servers.
+pub(super) struct Direct {
+    ends: ServerEnds,
+    source: Encryption,
+    /// How the source is spoken to, in words.
+    pub(super) tls: String,
+}
+
+impl Direct {
+    /// The source is spoken to as its receiver does, as far as this machine can.
+    pub(super) fn of(ends: &ServerEnds, link: Option<ReplicationLink<'_>>) -> Self {
+        let (source, tls) = match link.map(|link| &link.replication.tls) {
+            None | Some(Tls::Disabled) => (Encryption::None, "TLS disabled".to_owned()),
+            Some(Tls::Required) => (Encryption::Unverified, "TLS required".to_owned()),
+            Some(Tls::VerifyIdentity { ca }) if Path::new(ca).is_file() => {
+                (Encryption::Verified { ca: ca.into() }, format!("TLS verify-identity by {ca}"))
+            }
+            Some(Tls::VerifyIdentity { ca } | Tls::VerifyCa { ca }) => {
+                (Encryption::Unverified, format!("TLS, the certificate not checked against {ca} from here"))
+            }
+        };
+        Self { ends: ends.clone(), source, tls }
+    }
+
+    /// The way to a side's server. That of the replica is encrypted, and whose certificate it has is not asked: the
+    /// configuration names no authority for it.
+    pub(super) fn way(&self, side: Side) -> (&ServerAddress, &Encryption) {
+        match side {
+            Side::Source => (&self.ends.source, &self.source),
+            Side::Replica | Side::Client => (&self.ends.replica, &Encryption::Unverified),
+        }
+    }
+}
+
+/// Looks at both servers. Never fails: one that cannot be reached is a fact, too.
+pub(super) async fn facts(session: &Session, sides: &Sides, ends: &ServerEnds) -> Facts {
+    let at = Timestamp::now();
+    let reach = |side| sides.open(side, "", session.deadline);
+    let (source, replica, receiver_login) = tokio::join!(
+        reach(Side::Source),
+        reach(Side::Replica),
+        sides.login_as_receiver(session.deadline.at_most(SERVER))
+    );
+    // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look errant.
+    let replica = look(session, &ends.replica, replica).await;
+    let source = look(session, &ends.source, source).await;
+    Facts {
+        at,
+        source: SourceFacts {
+            cluster: None,
+            pxc: None,
+            services: None,
+            nodes: None,
+            members: Fetched::Got(vec![source]),
+            policies: None,
+            surroundings: None,
+        },
+        client: ClientFacts { members: Fetched::Got(vec![replica]), ..ClientFacts::unread(&no_mesh(&session.spec)) },
+        paths: Vec::new(),
+        receiver_login: Some(receiver_login.into()),
+        objects: None,
+    }
+}
+
+async fn look(session: &Session, at: &ServerAddress, reached: Result<Live, Problem>) -> MemberFacts {
+    let server = match reached {
+        Ok(mut live) => {
+            let server = live.observe(session.deadline).await;
+            live.close(session.deadline).await;
+            server
+        }
+        Err(problem) => Err(problem),
+    };
+    let place = MemberPlace::Server { address: at.to_string() };
+    MemberFacts { place, server: Some(server.into()), resolved: None, sidecar_log: None }
+}
