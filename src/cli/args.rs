@@ -86,6 +86,8 @@ pub enum Command {
     Monitor(MonitorArgs),
     /// Print a link's mesh objects as YAML, or how those of the cluster differ from them; changes nothing
     Render(RenderArgs),
+    /// Print the SQL that makes a link's accounts, with the least privileges they need; touches no server
+    Grants(GrantsArgs),
     /// Take a link away: its channel, its mesh objects, its lock; no data and nothing else
     Teardown(TeardownArgs),
     /// Explain a code that pxc-link printed
@@ -269,6 +271,15 @@ pub struct RenderArgs {
     /// With --diff: 0 when nothing differs, 1 when something does, above 1 for errors
     #[arg(long, requires = "diff")]
     pub exit_code: bool,
+}
+
+/// `pxc-link grants`
+#[derive(Debug, Args)]
+pub struct GrantsArgs {
+    #[command(flatten)]
+    pub link: OneLink,
+    #[command(flatten)]
+    pub format: FormatArgs,
 }
 
 /// `pxc-link teardown`

@@ -1,4 +1,4 @@
-//! Commands that touch no cluster: init, config, explain, version.
+//! Commands that touch no cluster and no server: init, config, grants, explain, version.
 
 use std::{path::Path, process::ExitCode};
 
@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{
     Context, Ended,
-    args::{ConfigArgs, ExplainArgs, FormatArgs, InitArgs},
+    args::{ConfigArgs, ExplainArgs, FormatArgs, GrantsArgs, InitArgs},
     output::Output,
 };
 use crate::{
@@ -16,13 +16,14 @@ use crate::{
         show::ValueView,
     },
     domain::{
+        accounts,
         code::Code,
         hint::Hint,
         problem::Problem,
-        spec::{SecretRef, Tls},
+        spec::{LinkSpec, SecretRef, Tls},
     },
     error::Failure,
-    report::explain as explained,
+    report::{explain as explained, grants as granted},
 };
 
 /// `pxc-link init`
@@ -102,6 +103,24 @@ pub(super) fn config(context: &Context, args: &ConfigArgs) -> Ended {
     };
     output.result(|| view.to_string(), &document)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `pxc-link grants`
+pub(super) fn grants(context: &Context, args: &GrantsArgs) -> Ended {
+    let config = context.config()?;
+    let spec = config.link(args.link.source.as_deref())?;
+    let link = spec.replication().ok_or_else(|| no_accounts(spec))?;
+    let document = granted::GrantsDto::new(&spec.name, &accounts::needed(link));
+    let output = Output { printer: context.printer.clone(), format: args.format.output };
+    output.result(|| granted::sql(&document), &document)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn no_accounts(spec: &LinkSpec) -> Problem {
+    let message = format!("link `{}` carries no replication, so nobody logs in to a MySQL server for it", spec.name);
+    Problem::new(Code::NoReplication, message)
+        .seen("it has `ports` and `client` in place of `replication`")
+        .hint(Hint::text("name a link that replicates with `--source`"))
 }
 
 /// `pxc-link explain`

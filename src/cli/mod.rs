@@ -97,6 +97,7 @@ async fn command(context: &Context, command: Command) -> Ended {
         Command::Status(args) => read::status(context, args).await,
         Command::Monitor(args) => read::monitor(context, args).await,
         Command::Render(args) => render::render(context, args).await,
+        Command::Grants(args) => describe::grants(context, &args),
         Command::Teardown(args) => write::teardown(context, args).await,
         Command::Explain(args) => describe::explain(context, &args),
         Command::Completions { shell } => {
@@ -116,6 +117,7 @@ fn format_of(command: &Command) -> Format {
         Command::Setup(args) => args.format.output,
         Command::Verify(args) => args.output.of_errors(),
         Command::Status(args) => args.format.output,
+        Command::Grants(args) => args.format.output,
         Command::Teardown(args) => args.format.output,
         Command::Version(format) => format.output,
         Command::Monitor(args) => args.output,
@@ -148,7 +150,7 @@ impl Context {
 
     /// Gives the commands of a hint that work on a link the files that this command line was given.
     fn complete(&self, problem: &mut Problem) {
-        const ON_A_LINK: [&str; 6] = ["setup", "verify", "status", "monitor", "render", "teardown"];
+        const ON_A_LINK: [&str; 7] = ["setup", "verify", "status", "monitor", "render", "grants", "teardown"];
         for remedy in problem.hint.iter_mut().flat_map(|hint| &mut hint.commands) {
             if let Remedy::Argv(argv) = remedy
                 && let [program, command, ..] = argv.as_slice()

@@ -1,5 +1,6 @@
 //! The pure heart: what a link is, what was seen, what it means and what to do. No I/O, no clock, no async.
 
+pub mod accounts;
 pub mod baseline;
 pub mod channel;
 pub mod check;
@@ -10,6 +11,7 @@ pub mod diff;
 pub mod errno;
 pub mod event;
 pub mod facts;
+pub mod grants;
 pub mod gtid;
 pub mod hint;
 pub mod judge;

@@ -2,7 +2,6 @@
 
 mod client;
 mod error;
-mod grants;
 mod lock;
 mod observe;
 mod operate;
@@ -10,5 +9,4 @@ mod statements;
 
 pub use client::{Encryption, Server, Target};
 pub use error::MysqlError;
-pub use grants::{Grant, Role};
 pub use lock::Answer;

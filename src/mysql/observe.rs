@@ -8,13 +8,13 @@ use mysql_async::{Row, prelude::FromValue};
 use super::{
     client::Server,
     error::MysqlError,
-    grants::{Grant, Role},
     statements::{self, Statement},
 };
 use crate::{
     domain::{
         channel::tls_of,
         facts::{ChannelFacts, ChannelSettings, ServerFacts, ServerSettings, ThreadError, ThreadState},
+        grants::{Grant, Role},
         gtid::GtidSet,
     },
     wait::Deadline,

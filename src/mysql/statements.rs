@@ -84,6 +84,7 @@ impl Statement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::grants::{Grant, Role};
 
     #[test]
     fn every_file_is_embedded_and_says_what_it_needs() {
@@ -122,5 +123,15 @@ mod tests {
     fn a_value_is_never_read_as_a_template() {
         let statement = Statement { name: "x", file: "-- Purpose: x\nA {one} B {two} C" };
         assert_eq!(*statement.filled(&[("one", "'{two}'"), ("two", "'}{'")]), "A '{two}' B '}{' C");
+    }
+
+    #[test]
+    fn the_admin_has_what_the_statements_need_and_nothing_else() {
+        let mut needed: Vec<String> = ALL.iter().filter_map(|statement| statement.grant()).collect();
+        needed.sort();
+        needed.dedup();
+        let mut granted: Vec<String> = Role::ReplicaAdmin.grants().iter().map(Grant::phrase).collect();
+        granted.sort();
+        assert_eq!(granted, needed);
     }
 }

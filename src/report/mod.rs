@@ -4,6 +4,7 @@
 
 pub mod difference;
 pub mod explain;
+pub mod grants;
 pub mod json;
 pub mod junit;
 mod layout;

@@ -11,6 +11,7 @@ use crate::{
         check::Side,
         code::Code,
         facts::{Facts, ReceiverLogin, ServerFacts},
+        grants::Role,
         problem::Problem,
         spec::{Account, ClusterRef, Ends, ReplicationSpec, SecretRef, SourceLocation},
     },
@@ -19,7 +20,7 @@ use crate::{
         forward::{Forward, forward},
         secrets,
     },
-    mysql::{Encryption, Role, Server, Target},
+    mysql::{Encryption, Server, Target},
     wait::Deadline,
 };
 

@@ -27,9 +27,10 @@ fn completions_name_every_command() {
     for shell in ["bash", "zsh", "fish"] {
         let ended = place.run(&["completions", shell]);
         assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
-        for command in
-            ["init", "config", "setup", "verify", "status", "monitor", "render", "teardown", "explain", "version"]
-        {
+        for command in [
+            "init", "config", "setup", "verify", "status", "monitor", "render", "grants", "teardown", "explain",
+            "version",
+        ] {
             assert!(ended.out.contains(command), "{shell}: {command}");
         }
     }
@@ -104,4 +105,23 @@ fn durations_are_taken_before_and_after_the_command() {
         assert_eq!(place.run(&["--timeout", duration, "status"]).code, Some(5), "{duration}");
         assert_eq!(place.run(&["status", "--timeout", duration]).code, Some(5), "{duration}");
     }
+}
+
+#[test]
+fn grants_are_printed_without_any_server_and_without_any_password() {
+    let place = Place::with(LINK).with_passwords();
+    let ended = place.run(&["grants", "--source", "production"]);
+    assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
+    assert!(
+        ended.out.contains("CREATE USER 'repl'@'%' IDENTIFIED BY <REPLICATION_PASSWORD> REQUIRE SSL;"),
+        "{}",
+        ended.out
+    );
+    let document = place.run(&["grants", "-o", "json"]).json();
+    assert_eq!(document["schema"], json!("pxc-link.io/grants/v1"));
+    let privileges = document["accounts"].as_array().unwrap().iter().flat_map(|it| it["grants"].as_array().unwrap());
+    let privileges: Vec<&str> = privileges.map(|grant| grant["privilege"].as_str().unwrap()).collect();
+    assert_eq!(privileges, ["REPLICATION SLAVE", "REPLICATION_SLAVE_ADMIN", "RELOAD", "SELECT"]);
+    let hello = Place::with(include_str!("../e2e/services.yaml")).run(&["grants", "--source", "hello", "-o", "json"]);
+    assert_eq!((hello.code, hello.json()["problems"][0]["code"].as_str()), (Some(2), Some("PXL119")), "{}", hello.out);
 }

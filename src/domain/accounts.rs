@@ -1,0 +1,132 @@
+//! The MySQL accounts of a link: on which side each is, what its logins must bring, and the least it may do.
+
+use super::{
+    check::Side,
+    grants::{Grant, Role},
+    spec::{Account, Ends, ReplicationLink, SecretRef, SourceLocation, Tls},
+};
+
+/// An account that a link needs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeededAccount {
+    /// On the servers of which side it is made.
+    pub side: Side,
+    /// What it does there, first what it is named after.
+    pub roles: Vec<Role>,
+    /// Its user name.
+    pub user: String,
+    /// Where its password is.
+    pub password: SecretRef,
+    /// What its logins must bring beside the password.
+    pub require: Require,
+}
+
+/// What a login must bring beside a password, so that neither password nor rows cross a network in clear.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Require {
+    /// Nothing: the configuration does without TLS.
+    Nothing,
+    /// TLS.
+    Tls,
+}
+
+impl Require {
+    /// The clause of `CREATE USER`.
+    pub fn clause(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing => None,
+            Self::Tls => Some("REQUIRE SSL"),
+        }
+    }
+}
+
+impl NeededAccount {
+    /// What it is granted, each privilege once.
+    pub fn grants(&self) -> Vec<Grant> {
+        let mut grants: Vec<Grant> = Vec::new();
+        for grant in self.roles.iter().flat_map(|role| role.grants()) {
+            if !grants.contains(grant) {
+                grants.push(*grant);
+            }
+        }
+        grants
+    }
+}
+
+/// The accounts of a link, those of the source first; one that has several roles on a side is listed once.
+pub fn needed(link: ReplicationLink<'_>) -> Vec<NeededAccount> {
+    let replication = link.replication;
+    let channel = if replication.tls == Tls::Disabled { Require::Nothing } else { Require::Tls };
+    // Through a port-forward this tool always speaks TLS; straight to a source it speaks as the receiver does.
+    let reader = if link.mesh().is_some() { Require::Tls } else { channel };
+    let account = |side, role, account: &Account, require| NeededAccount {
+        side,
+        roles: vec![role],
+        user: account.user.clone(),
+        password: account.password.clone(),
+        require,
+    };
+    let mut source = vec![account(Side::Source, Role::Replication, &replication.account, channel)];
+    let read_by = replication.source_account.as_ref().unwrap_or(&replication.account);
+    if read_by.user == replication.account.user {
+        source[0].roles.push(Role::SourceReader);
+    } else if reads_source(link) {
+        source.push(account(Side::Source, Role::SourceReader, read_by, reader));
+    }
+    source.push(account(Side::Replica, Role::ReplicaAdmin, &replication.replica_account, Require::Tls));
+    source
+}
+
+/// Whether this tool logs in at the source at all: with addresses behind a mesh name only, it does not.
+fn reads_source(link: ReplicationLink<'_>) -> bool {
+    match &link.ends {
+        Ends::Servers(_) => true,
+        Ends::Mesh(ends) => !matches!(ends.source, SourceLocation::Endpoints(_)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{sample::spec, spec::ServiceSpec};
+
+    fn with(change: impl FnOnce(&mut crate::domain::spec::ReplicationSpec)) -> Vec<NeededAccount> {
+        let mut spec = spec();
+        let ServiceSpec::Replication(replication) = &mut spec.service else { panic!("{spec:?}") };
+        change(replication);
+        needed(spec.replication().unwrap())
+    }
+
+    #[test]
+    fn each_account_is_on_its_side_and_tls_is_demanded_where_it_is_spoken() {
+        let accounts = with(|replication| {
+            replication.source_account = Some(Account { user: "reader".into(), ..replication.account.clone() });
+        });
+        let seen: Vec<_> = accounts.iter().map(|it| (it.side, it.roles.clone(), it.require)).collect();
+        assert_eq!(
+            seen,
+            [
+                (Side::Source, vec![Role::Replication], Require::Tls),
+                (Side::Source, vec![Role::SourceReader], Require::Tls),
+                (Side::Replica, vec![Role::ReplicaAdmin], Require::Tls),
+            ]
+        );
+        let plain = with(|replication| replication.tls = Tls::Disabled);
+        assert_eq!(plain[0].require, Require::Nothing);
+    }
+
+    #[test]
+    fn one_user_with_two_roles_is_one_account() {
+        for source_account in [None, Some("repl")] {
+            let accounts = with(|replication| {
+                replication.account.user = "repl".into();
+                replication.source_account =
+                    source_account.map(|user| Account { user: user.into(), ..replication.account.clone() });
+            });
+            assert_eq!(accounts.len(), 2, "{accounts:?}");
+            assert_eq!(accounts[0].roles, [Role::Replication, Role::SourceReader]);
+            let phrases: Vec<String> = accounts[0].grants().iter().map(Grant::phrase).collect();
+            assert_eq!(phrases, ["REPLICATION SLAVE ON *.*"]);
+        }
+    }
+}
