@@ -1,10 +1,6 @@
 //! The permissions this tool needs on each side, and asking the API server which of them the user lacks.
 
-use futures::{StreamExt, TryStreamExt, stream};
-use k8s_openapi::api::authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec};
-use kube::{Api, api::PostParams};
-
-use super::{Cluster, K8sError, coredns};
+use super::{Cluster, K8sError, coredns, review};
 use crate::{
     domain::{check::Side, facts::DeniedRule},
     wait::Deadline,
@@ -12,9 +8,6 @@ use crate::{
 
 /// Where Istio's control plane and its mesh-wide policies are.
 pub const ISTIO_NAMESPACE: &str = "istio-system";
-
-/// Requests under way at once: enough to take one round trip's time, few enough not to open a connection each.
-const AT_ONCE: usize = 8;
 
 /// Where a rule holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -166,58 +159,7 @@ pub(crate) async fn denied(
     deadline: Deadline,
 ) -> Result<Vec<DeniedRule>, K8sError> {
     let wanted = rules(side, cluster.namespace(), objects).into_iter().filter(|rule| served(&rule.group));
-    missing(cluster, wanted, deadline).await
-}
-
-/// Those of the rules that are denied, sorted.
-///
-/// # Errors
-/// Any of [`K8sError`].
-pub(crate) async fn missing(
-    cluster: &Cluster,
-    rules: impl IntoIterator<Item = DeniedRule>,
-    deadline: Deadline,
-) -> Result<Vec<DeniedRule>, K8sError> {
-    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client());
-    let ask = |rule: DeniedRule| {
-        let api = api.clone();
-        async move {
-            let review = review(&rule);
-            let parameters = PostParams::default();
-            let answer = cluster.call("asking for permissions", deadline, api.create(&parameters, &review)).await?;
-            let allowed = answer.status.is_some_and(|status| status.allowed);
-            Ok((!allowed).then_some(rule))
-        }
-    };
-    let answers: Vec<Option<DeniedRule>> =
-        stream::iter(rules.into_iter().map(ask)).buffered(AT_ONCE).try_collect().await?;
-    let mut denied: Vec<DeniedRule> = answers.into_iter().flatten().collect();
-    denied.sort();
-    Ok(denied)
-}
-
-fn review(rule: &DeniedRule) -> SelfSubjectAccessReview {
-    let (resource, subresource) = match rule.resource.split_once('/') {
-        Some((resource, subresource)) => (resource, Some(subresource.to_owned())),
-        None => (rule.resource.as_str(), None),
-    };
-    // The namespace of a request for a Namespace is that Namespace.
-    let own = (rule.resource == "namespaces").then(|| rule.name.clone()).flatten();
-    SelfSubjectAccessReview {
-        spec: SelfSubjectAccessReviewSpec {
-            resource_attributes: Some(ResourceAttributes {
-                verb: Some(rule.verb.clone()),
-                group: Some(rule.group.clone()),
-                resource: Some(resource.into()),
-                subresource,
-                namespace: rule.namespace.clone().or(own),
-                name: rule.name.clone(),
-                ..ResourceAttributes::default()
-            }),
-            ..SelfSubjectAccessReviewSpec::default()
-        },
-        ..SelfSubjectAccessReview::default()
-    }
+    review::missing(cluster, wanted, deadline).await
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod in_use;
 pub mod lease;
 pub mod observe;
 pub mod pods;
+pub(crate) mod review;
 pub mod secrets;
 pub mod services;
 pub mod surroundings;

@@ -28,6 +28,7 @@ use crate::{
         apply::{self, Writer},
         coredns::{self, CoreDns, Part},
         observe::{PEER_RECORD, STUB_RECORD},
+        review,
         templates::{self, Annotation, Place},
     },
     mesh::{objects, proxy_config},
@@ -101,7 +102,7 @@ pub(super) async fn read(session: &Session, sides: &Sides, offers: Offers, facts
     {
         let cluster = sides.cluster(Side::Source)?;
         let rules = access::to_disable_mtls(&reference.namespace);
-        let denied = access::missing(cluster, rules, session.deadline).await?;
+        let denied = review::missing(cluster, rules, session.deadline).await?;
         if let Some(seen) = &mut facts.source.cluster {
             deny(seen, denied);
         }
@@ -119,13 +120,13 @@ fn deny(cluster: &mut Fetched<ClusterFacts>, denied: Vec<DeniedRule>) {
 
 async fn stub_needs(session: &Session, cluster: &Cluster) -> Result<(Vec<DeniedRule>, Read), Problem> {
     let (link, deadline) = (&session.spec.name, session.deadline);
-    let mut denied = access::missing(cluster, access::to_find_coredns(), deadline).await?;
+    let mut denied = review::missing(cluster, access::to_find_coredns(), deadline).await?;
     if !denied.is_empty() {
         denied.push(access::of_kube_system("patch", "", "configmaps", Some("coredns")));
         return Ok((denied, Read::default()));
     }
     let found = coredns::find(cluster, link, deadline).await?;
-    let denied = access::missing(cluster, found.rules(), deadline).await?;
+    let denied = review::missing(cluster, found.rules(), deadline).await?;
     Ok((denied, Read { coredns: Some(found), ..Read::default() }))
 }
 
@@ -143,7 +144,7 @@ async fn restart_needs(
         places.entry(place).or_default().push(pod.name.clone());
     }
     let rules: Vec<DeniedRule> = places.keys().flat_map(|place| place.rules(cluster)).collect();
-    let denied = access::missing(cluster, rules, session.deadline).await?;
+    let denied = review::missing(cluster, rules, session.deadline).await?;
     let mut read = Read::default();
     if denied.is_empty() {
         for (place, pods) in places {
