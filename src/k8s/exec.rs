@@ -1,13 +1,18 @@
-//! Running a command in a container: bytes in, capped bytes out, its exit code, all within a deadline.
+//! Running a command in a container: started, told what it waits for, and followed to its end: capped output and exit code.
+
+use std::sync::Arc;
 
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
-use kube::{Api, api::AttachParams};
+use kube::{
+    Api,
+    api::{AttachParams, AttachedProcess},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     time::Instant,
 };
 
-use super::{Cluster, K8sError};
+use super::{Cluster, K8sError, error::Target};
 use crate::wait::Deadline;
 
 /// What is kept of each output stream; the rest is read and dropped.
@@ -36,73 +41,94 @@ impl Ended {
     }
 }
 
-/// Runs `argv` in a container. `stdin` may be a secret: it is sent and kept nowhere. `argv` must not be one, since it is seen in
-/// the process list and in the API's audit log. Standard input stays open until the command has ended, which must know how much
-/// to read: older servers cannot be told of its end without losing output.
+/// A command that runs in a container, or is about to; ends when dropped, as its standard input does.
+pub struct Running {
+    process: AttachedProcess,
+    target: Arc<Target>,
+    what: String,
+    /// Namespace and name.
+    pod: (String, String),
+}
+
+/// Starts `argv` in a container. It must not hold a secret, since it is seen in the process list and in the API's audit log.
 ///
 /// # Errors
-/// `Pod` when it cannot be started or the stream breaks, and whatever a request can fail with. A command that ends with another
-/// code than 0 is no error.
-pub async fn exec(
+/// `Pod` when it cannot be started, and whatever a request can fail with.
+pub async fn start(
     cluster: &Cluster,
     pod: &str,
     container: &str,
     argv: &[&str],
-    stdin: Option<&[u8]>,
     deadline: Deadline,
-) -> Result<Ended, K8sError> {
+) -> Result<Running, K8sError> {
     let command = argv.first().copied().unwrap_or_default();
     let what = format!("running `{command}` in container {container} of pod {pod}");
-    let broken = |detail: String| K8sError::Pod {
-        target: cluster.target(),
-        what: what.clone(),
-        pod: (cluster.namespace().to_owned(), pod.to_owned()),
-        detail,
-    };
+    let (target, pod) = (cluster.target(), (cluster.namespace().to_owned(), pod.to_owned()));
     let api: Api<Pod> = Api::namespaced(cluster.client(), cluster.namespace());
     let parameters = AttachParams::default()
         .container(container)
-        .stdin(stdin.is_some())
+        .stdin(true)
         .stdout(true)
         .stderr(true)
         .max_stdout_buf_size(1 << 16)
         .max_stderr_buf_size(1 << 16);
-    let started = cluster.call(&what, deadline, api.exec(pod, argv.iter().copied(), &parameters)).await;
-    let mut process = started.map_err(|error| match error {
+    let started = cluster.call(&what, deadline, api.exec(&pod.1, argv.iter().copied(), &parameters)).await;
+    match started {
+        Ok(process) => Ok(Running { process, target, what, pod }),
         // The API server answers 400 for a container that is not there, 404 for a pod and 500 for a kubelet out of reach.
-        K8sError::Rejected { message, .. } | K8sError::NotFound { message, .. } => broken(message),
-        K8sError::Unreachable { causes, .. } => broken(causes.join(": ")),
-        other => other,
-    })?;
-    let (input, stdout, stderr) = (process.stdin(), process.stdout(), process.stderr());
-    let status = process.take_status();
-    let run = async {
-        let write = async {
-            let mut input = input;
-            if let (Some(input), Some(bytes)) = (&mut input, stdin) {
-                // A command may end without reading all of it.
-                let _unread = input.write_all(bytes).await;
+        Err(K8sError::Rejected { message: detail, .. } | K8sError::NotFound { message: detail, .. }) => {
+            Err(K8sError::Pod { target, what, pod, detail })
+        }
+        Err(K8sError::Unreachable { causes, .. }) => {
+            Err(K8sError::Pod { target, what, pod, detail: causes.join(": ") })
+        }
+        Err(other) => Err(other),
+    }
+}
+
+impl Running {
+    /// Hands the command its standard input, which may be a secret: it is sent and kept nowhere. It stays open until the command
+    /// has ended, which must know how much to read: older servers cannot be told of its end without losing output.
+    ///
+    /// # Errors
+    /// `Pod` when it could not be started after all or the stream breaks, `TimedOut`. A command that ends with another code than
+    /// 0 is no error.
+    pub async fn finish(mut self, stdin: &[u8], deadline: Deadline) -> Result<Ended, K8sError> {
+        let (input, stdout, stderr) = (self.process.stdin(), self.process.stdout(), self.process.stderr());
+        let status = self.process.take_status();
+        let run = async {
+            let write = async {
+                let mut input = input;
+                if let Some(input) = &mut input {
+                    // A command may end without reading all of it.
+                    let _unread = input.write_all(stdin).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            let outputs = tokio::select! {
+                outputs = async { tokio::join!(capped(stdout), capped(stderr)) } => outputs,
+                () = write => (Vec::new(), Vec::new()),
+            };
+            let status = match status {
+                Some(status) => status.await,
+                None => None,
+            };
+            (outputs, status)
+        };
+        let begun = Instant::now();
+        let ended = Box::pin(deadline.bound(run)).await;
+        let Self { target, what, pod, .. } = self;
+        tracing::debug!(cluster = target.name(), took_ms = begun.elapsed().as_millis(), "{what}, to its end");
+        let broken = |detail: String| K8sError::Pod { target: target.clone(), what: what.clone(), pod, detail };
+        match ended {
+            Err(elapsed) => Err(K8sError::TimedOut { target, what, elapsed }),
+            Ok((_, None)) => Err(broken("the stream broke before the command ended".into())),
+            Ok(((stdout, stderr), Some(status))) => {
+                let code = exit_code(&status).map_err(broken)?;
+                Ok(Ended { stdout, stderr, code })
             }
-            std::future::pending::<()>().await;
-        };
-        let outputs = tokio::select! {
-            outputs = async { tokio::join!(capped(stdout), capped(stderr)) } => outputs,
-            () = write => (Vec::new(), Vec::new()),
-        };
-        let status = match status {
-            Some(status) => status.await,
-            None => None,
-        };
-        (outputs, status)
-    };
-    let begun = Instant::now();
-    let ended = Box::pin(deadline.bound(run)).await;
-    tracing::debug!(cluster = cluster.target().name(), took_ms = begun.elapsed().as_millis(), "{what}, to its end");
-    let ((stdout, stderr), status) =
-        ended.map_err(|elapsed| K8sError::TimedOut { target: cluster.target(), what: what.clone(), elapsed })?;
-    let status = status.ok_or_else(|| broken("the stream broke before the command ended".into()))?;
-    let code = exit_code(&status).map_err(broken)?;
-    Ok(Ended { stdout, stderr, code })
+        }
+    }
 }
 
 async fn capped(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {

@@ -7,11 +7,10 @@ use futures::future::join_all;
 
 use super::{
     envoy::{Counters, Sidecar, Target},
-    probe::{self, Place, http, mysql, mysql::Login, tcp},
+    probe::{self, Gate, Place, http, mysql, mysql::Login, tcp},
 };
 use crate::{
     domain::{
-        code::Code,
         facts::{DirectFacts, EnvoyFacts, EnvoyHost, Moved, PathFacts, ProbeAnswer},
         problem::{Fetched, Problem},
         spec::{Endpoint, Tls},
@@ -72,21 +71,28 @@ impl<'a> View<'a> {
     }
 }
 
-/// Gathers the path from one pod, whose sidecar was viewed before. What cannot be seen is a failed fetch; nothing is judged here.
-/// The name is asked once, and so are the first endpoints, side by side: a connection to an endpoint's own address is none of the
+/// Gathers the path from one pod, whose sidecar is viewed before anything is asked: the probes are started meanwhile. What cannot
+/// be seen is a failed fetch; nothing is judged here. The name is asked once, and so are the first endpoints, side by side: a connection to an endpoint's own address is none of the
 /// mesh name's and moves none of its counters.
 pub async fn gather_path(
     place: Place<'_>,
-    view: Result<View<'_>, Problem>,
+    view: impl Future<Output = Result<View<'_>, Problem>>,
     parameters: &PathParameters<'_>,
     deadline: Deadline,
 ) -> PathFacts {
     let PathParameters { target, endpoints, question } = *parameters;
     let straight = endpoints.iter().take(STRAIGHT);
-    let (resolved, probe, straight) = tokio::join!(
-        resolved(place, target.host, deadline.at_most(READING)),
-        through(place, target, question, deadline),
-        join_all(straight.map(|endpoint| past(place, *endpoint, question, deadline))),
+    let gate = Gate::default();
+    let view = async {
+        let view = view.await;
+        gate.open();
+        view
+    };
+    let (view, resolved, probe, straight) = tokio::join!(
+        view,
+        probe::resolve(place, target.host, &gate, deadline),
+        through(place, target, question, &gate, deadline),
+        join_all(straight.map(|endpoint| past(place, *endpoint, question, &gate, deadline))),
     );
     let (name_table, envoy, before, after) = match view {
         Ok(View { sidecar, name_table, envoy }) => {
@@ -119,7 +125,7 @@ pub async fn gather_path(
     PathFacts {
         member: place.pod.to_owned(),
         port: target.port,
-        resolved,
+        resolved: resolved.into(),
         name_table,
         envoy,
         after,
@@ -128,29 +134,18 @@ pub async fn gather_path(
     }
 }
 
-/// What the container's resolver has for the mesh name.
-async fn resolved(place: Place<'_>, host: &str, deadline: Deadline) -> Fetched<Vec<IpAddr>> {
-    match probe::resolve(place, host, deadline).await {
-        Err(K8sError::Pod { detail, .. }) if probe::no_such_program(&detail) => {
-            let Place { pod, container, .. } = place;
-            let message = format!("container {container} of pod {pod} has no `getent` to look the name up with");
-            Fetched::Failed(Problem::new(Code::NoProbe, message))
-        }
-        other => other.into(),
-    }
-}
-
 /// Asks through the mesh name.
 async fn through(
     place: Place<'_>,
     Target { host, port, .. }: Target<'_>,
     question: Question<'_>,
+    gate: &Gate,
     deadline: Deadline,
 ) -> Result<ProbeAnswer, K8sError> {
     match question {
-        Question::Query { login, tls } => mysql::query(place, host, port, login, tls, deadline).await,
-        Question::Request => http::get(place, host, port, deadline).await,
-        Question::Connection => tcp::listen(place, host, port, deadline).await,
+        Question::Query { login, tls } => mysql::query(place, host, port, login, tls, gate, deadline).await,
+        Question::Request => http::get(place, host, port, gate, deadline).await,
+        Question::Connection => tcp::listen(place, host, port, gate, deadline).await,
     }
 }
 
@@ -160,13 +155,14 @@ async fn past(
     place: Place<'_>,
     endpoint: Endpoint,
     question: Question<'_>,
+    gate: &Gate,
     deadline: Deadline,
 ) -> (Endpoint, Result<ProbeAnswer, K8sError>) {
     let host = endpoint.address.to_string();
     let answer = match question {
-        Question::Query { login, tls } => mysql::direct(place, endpoint, login, tls, deadline).await,
-        Question::Request => http::get(place, &host, endpoint.port, deadline).await,
-        Question::Connection => tcp::listen(place, &host, endpoint.port, deadline).await,
+        Question::Query { login, tls } => mysql::direct(place, endpoint, login, tls, gate, deadline).await,
+        Question::Request => http::get(place, &host, endpoint.port, gate, deadline).await,
+        Question::Connection => tcp::listen(place, &host, endpoint.port, gate, deadline).await,
     };
     (endpoint, answer)
 }

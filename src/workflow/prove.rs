@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::future::join_all;
+use tokio::sync::OnceCell;
 
 use super::{session::Session, sides::Sides};
 use crate::{
@@ -38,8 +39,6 @@ pub(super) const SETTLING: Duration = Duration::from_secs(5);
 pub(super) const EVERY: Duration = Duration::from_millis(300);
 /// What connecting to a sidecar may take.
 const READING: Duration = Duration::from_secs(10);
-/// One path with its probes.
-const PROBE: Duration = Duration::from_secs(30);
 
 /// Whether a path may end so while a sidecar takes a change in: it closes connections to a cluster that it makes anew, as another
 /// DestinationRule has it do (seen on the sandbox), and what the probe saw then is of no lasting state.
@@ -82,15 +81,17 @@ impl Way {
 
 /// Walks the path from every pod to every port, side by side. Never fails: what went wrong is in the facts.
 pub(super) async fn paths(session: &Session, sides: &Sides, way: &Way, patience: Duration) -> Vec<PathFacts> {
-    let Ok(cluster) = sides.client() else { return Vec::new() };
+    if sides.client().is_err() {
+        return Vec::new();
+    }
     let one = |pod: &'_ PodFacts| {
         let pod = pod.clone();
         async move {
-            let sidecar = open(session, cluster, &pod).await;
+            let sidecar = OnceCell::new();
             let ports = way.to.ports.iter().map(|(port, endpoints)| {
                 let target =
                     Target { host: &session.spec.host, vip: way.to.vip, port: port.number, protocol: port.protocol };
-                walk(session, sides, &pod, sidecar.as_ref().map_err(Clone::clone), target, endpoints, patience)
+                walk(session, sides, &pod, &sidecar, target, endpoints, patience)
             });
             join_all(ports).await
         }
@@ -106,12 +107,12 @@ async fn open(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Result<en
     Ok(envoy::Sidecar::open(cluster, &pod.name, session.deadline.at_most(READING)).await?)
 }
 
-/// The path from one pod to one port.
+/// The path from one pod to one port; `sidecar` is the connection that all ports of the pod share.
 async fn walk(
     session: &Session,
     sides: &Sides,
     pod: &PodFacts,
-    sidecar: Result<&envoy::Sidecar, Problem>,
+    sidecar: &OnceCell<Result<envoy::Sidecar, Problem>>,
     target: Target<'_>,
     endpoints: &[Endpoint],
     patience: Duration,
@@ -124,12 +125,14 @@ async fn walk(
         }
     };
     let parameters = PathParameters { target, endpoints, question };
-    let view = match sidecar {
-        Ok(sidecar) => Ok(settled(session, sidecar, pod, &parameters, patience).await),
-        Err(problem) => Err(problem),
+    let view = async {
+        match sidecar.get_or_init(|| open(session, cluster, pod)).await {
+            Ok(sidecar) => Ok(settled(session, sidecar, pod, &parameters, patience).await),
+            Err(problem) => Err(problem.clone()),
+        }
     };
     let place = Place { cluster, pod: &pod.name, container: &mesh.client.container };
-    gather_path(place, view, &parameters, session.deadline.at_most(PROBE)).await
+    gather_path(place, view, &parameters, session.deadline).await
 }
 
 /// How a port is asked for an answer.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Place, answer, excerpt, run};
+use super::{Gate, Place, answer, excerpt, run};
 use crate::{
     domain::facts::{ProbeAnswer, ProbeEnd},
     k8s::{K8sError, exec::Ended},
@@ -17,9 +17,15 @@ const REQUEST: Duration = Duration::from_secs(18);
 /// `GET /` at `host`, a name or an address.
 ///
 /// # Errors
-/// As [`exec`](crate::k8s::exec::exec). Everything that the program says is an answer and no error.
-pub async fn get(place: Place<'_>, host: &str, port: u16, deadline: Deadline) -> Result<ProbeAnswer, K8sError> {
-    let ended = run(place, SCRIPT, REQUEST, &[host, &port.to_string()], deadline, end).await?;
+/// As [`start`](crate::k8s::exec::start) and what follows it. Everything that the program says is an answer and no error.
+pub async fn get(
+    place: Place<'_>,
+    host: &str,
+    port: u16,
+    gate: &Gate,
+    deadline: Deadline,
+) -> Result<ProbeAnswer, K8sError> {
+    let ended = run(place, SCRIPT, REQUEST, &[host, &port.to_string()], gate, deadline, end).await?;
     Ok(answer(place, &format!("GET http://{host}:{port}/"), ended))
 }
 

@@ -7,17 +7,25 @@ pub mod tcp;
 
 use std::{net::IpAddr, time::Duration};
 
-use tokio::time::Instant;
+use tokio::{sync::SetOnce, time::Instant};
 
 use crate::{
-    domain::facts::{ProbeAnswer, ProbeEnd},
+    domain::{
+        code::Code,
+        facts::{ProbeAnswer, ProbeEnd},
+        problem::Problem,
+    },
     k8s::{
         Cluster, K8sError,
-        exec::{Ended, exec},
+        exec::{Ended, start},
     },
     wait::Deadline,
 };
 
+/// What starting a command in a container may take.
+const STARTING: Duration = Duration::from_secs(10);
+/// What looking a name up may take; a resolver without an answer gives up by itself before.
+const RESOLVING: Duration = Duration::from_secs(12);
 /// What a program may take beyond its own deadline before the stream to it is given up.
 const GRACE: Duration = Duration::from_secs(4);
 
@@ -32,41 +40,98 @@ pub struct Place<'a> {
     pub container: &'a str,
 }
 
+/// What probes wait for in their containers, started already, before they ask anything: a reading of counters that comes first.
+#[derive(Debug, Default)]
+pub struct Gate(SetOnce<()>);
+
+impl Gate {
+    /// A gate through which everybody goes at once.
+    pub fn opened() -> Self {
+        Self(SetOnce::new_with(Some(())))
+    }
+
+    /// Lets everybody through.
+    pub fn open(&self) {
+        // Opening it twice changes nothing.
+        let _already = self.0.set(());
+    }
+}
+
+/// What every script begins with. Its standard input is let go of, so that no program it runs waits for more.
+const GO: &str = "read -r go || exit 1\n";
+
 /// The IPv4 addresses that the container's resolver has for a name, sorted; none when it does not resolve.
 ///
 /// # Errors
-/// As [`exec`]; `Pod` too where the container has no `getent`.
-pub async fn resolve(place: Place<'_>, host: &str, deadline: Deadline) -> Result<Vec<IpAddr>, K8sError> {
-    let ended = exec(place.cluster, place.pod, place.container, &["getent", "ahostsv4", host], None, deadline).await?;
-    match ended.code {
-        0 => Ok(resolved(&ended.out())),
-        // getent(1): 2, one or more supplied keys could not be found.
-        2 => Ok(Vec::new()),
-        code => Err(failed(place, "resolving the mesh name", format!("getent ended with {code}: {}", ended.err()))),
+/// As [`start`] and what follows it; [`Code::NoProbe`] where the container has no `getent`.
+pub async fn resolve(place: Place<'_>, host: &str, gate: &Gate, deadline: Deadline) -> Result<Vec<IpAddr>, Problem> {
+    let script = format!("{GO}exec getent ahostsv4 \"$0\" </dev/null");
+    let (_, ended) = ask(place, &["sh", "-c", &script, host], "", gate, deadline, RESOLVING).await;
+    let Place { pod, container, .. } = place;
+    let without = || {
+        let message = format!("container {container} of pod {pod} has no `getent` to look the name up with");
+        Problem::new(Code::NoProbe, message)
+    };
+    match ended {
+        Ok(ended) => match ended.code {
+            0 => Ok(resolved(&ended.out())),
+            // getent(1): 2, one or more supplied keys could not be found.
+            2 => Ok(Vec::new()),
+            127 => Err(without()),
+            code => {
+                let detail = format!("getent ended with {code}: {}", ended.err());
+                Err(failed(place, "resolving the mesh name", detail).into())
+            }
+        },
+        Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => Err(without()),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// Starts a command and, once the gate is open, hands it what it waits for: the line of [`GO`], and `stdin`. `limit` counts
+/// from then on. Gives the milliseconds that it took, without those at the gate.
+async fn ask(
+    place: Place<'_>,
+    argv: &[&str],
+    stdin: &str,
+    gate: &Gate,
+    deadline: Deadline,
+    limit: Duration,
+) -> (u64, Result<Ended, K8sError>) {
+    let begun = Instant::now();
+    let started = start(place.cluster, place.pod, place.container, argv, deadline.at_most(STARTING)).await;
+    let starting = begun.elapsed();
+    gate.0.wait().await;
+    let begun = Instant::now();
+    let ended = match started {
+        Ok(running) => running.finish(format!("\n{stdin}").as_bytes(), deadline.at_most(limit)).await,
+        Err(error) => Err(error),
+    };
+    let took = starting + begun.elapsed();
+    (u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ended)
 }
 
 /// What a script of this folder found out: the program that asked, and how that ended.
 type Read = fn(&Ended) -> (Option<String>, ProbeEnd);
 
-/// Runs a script whose first argument is its deadline in seconds. Everything that its programs say is an answer and no error.
+/// Runs a script whose first argument is how long it may take. Everything that its programs say is an answer and no error.
 async fn run(
     place: Place<'_>,
     script: &str,
     seconds: Duration,
     arguments: &[&str],
+    gate: &Gate,
     deadline: Deadline,
     read: Read,
 ) -> Result<(Option<String>, u64, ProbeEnd), K8sError> {
     let seconds = seconds.min(deadline.left().saturating_sub(GRACE)).as_secs().max(1);
     let text = seconds.to_string();
-    let mut argv = vec!["sh", "-c", script, &text];
+    let script = format!("{GO}exec </dev/null\n{script}");
+    let mut argv = vec!["sh", "-c", &script, &text];
     argv.extend(arguments);
-    let begun = Instant::now();
-    let limit = deadline.at_most(Duration::from_secs(seconds) + GRACE);
-    let result = exec(place.cluster, place.pod, place.container, &argv, None, limit).await;
-    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (program, end) = match result {
+    let limit = Duration::from_secs(seconds) + GRACE;
+    let (took_ms, ended) = ask(place, &argv, "", gate, deadline, limit).await;
+    let (program, end) = match ended {
         Ok(ended) if ended.code == 127 => (None, ProbeEnd::NoClient),
         Ok(ended) => read(&ended),
         Err(K8sError::TimedOut { .. }) => (None, ProbeEnd::TimedOut),

@@ -3,18 +3,14 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
-use tokio::time::Instant;
 
-use super::{Place, no_such_program};
+use super::{GO, Gate, Place, ask, no_such_program};
 use crate::{
     domain::{
         facts::{ProbeAnswer, ProbeEnd},
         spec::Tls,
     },
-    k8s::{
-        K8sError,
-        exec::{Ended, exec},
-    },
+    k8s::{K8sError, exec::Ended},
     wait::Deadline,
 };
 
@@ -25,10 +21,13 @@ const CONNECT: Duration = Duration::from_secs(8);
 /// Reads as many bytes as `$0` says from standard input and hands them to the client as its only option file. Without `head` the
 /// client would wait for the end of a stream that stays open; with an option file of the image or of the home directory it would
 /// take options from there; the login file cannot be left out but by naming another.
-const SCRIPT: &str = "\
-command -v mysql >/dev/null 2>&1 && command -v head >/dev/null 2>&1 || exit 127
+fn script() -> String {
+    format!(
+        "command -v mysql >/dev/null 2>&1 && command -v head >/dev/null 2>&1 || exit 127
 mysql --no-defaults --version </dev/null
-head -c \"$0\" | MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\"";
+{GO}head -c \"$0\" | MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\""
+    )
+}
 
 /// Which server answers, and how it sees the client.
 const QUERY: &str = "SELECT @@server_uuid, @@hostname, USER()";
@@ -46,26 +45,25 @@ pub struct Login<'a> {
 /// standard input only.
 ///
 /// # Errors
-/// As [`exec`]. Everything that the client says is an answer and no error.
+/// As [`start`](crate::k8s::exec::start) and what follows it. Everything that the client says is an answer and no error.
 pub async fn query(
     place: Place<'_>,
     host: &str,
     port: u16,
     login: Login<'_>,
     tls: &Tls,
+    gate: &Gate,
     deadline: Deadline,
 ) -> Result<ProbeAnswer, K8sError> {
     let connect = CONNECT.min(deadline.left().saturating_sub(Duration::from_secs(2))).as_secs().max(1);
     let file = option_file(login);
-    let mut argv = vec!["sh".to_owned(), "-c".into(), SCRIPT.into(), file.len().to_string()];
+    let mut argv = vec!["sh".to_owned(), "-c".into(), script(), file.len().to_string()];
     argv.extend(options(host, port, tls, connect));
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
-    let begun = Instant::now();
     // A client that is connected and gets no answer does not give up by itself.
-    let limit = deadline.at_most(Duration::from_secs(connect + 4));
-    let result = exec(place.cluster, place.pod, place.container, &argv, Some(file.as_bytes()), limit).await;
-    let took_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let (version, end) = match result {
+    let limit = Duration::from_secs(connect + 4);
+    let (took_ms, ended) = ask(place, &argv, &file, gate, deadline, limit).await;
+    let (version, end) = match ended {
         Ok(ended) => end(&ended, login.password),
         Err(K8sError::TimedOut { .. }) => (None, ProbeEnd::TimedOut),
         Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => (None, ProbeEnd::NoClient),
@@ -86,13 +84,14 @@ pub async fn direct(
     endpoint: crate::domain::spec::Endpoint,
     login: Login<'_>,
     tls: &Tls,
+    gate: &Gate,
     deadline: Deadline,
 ) -> Result<ProbeAnswer, K8sError> {
     let tls = match tls {
         Tls::VerifyIdentity { ca } => Tls::VerifyCa { ca: ca.clone() },
         other => other.clone(),
     };
-    query(place, &endpoint.address.to_string(), endpoint.port, login, &tls, deadline).await
+    query(place, &endpoint.address.to_string(), endpoint.port, login, &tls, gate, deadline).await
 }
 
 fn ssl_mode(tls: &Tls) -> &'static str {
