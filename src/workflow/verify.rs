@@ -17,7 +17,7 @@ use crate::{
         code::Code,
         desired,
         event::Event,
-        facts::{Facts, PathFacts},
+        facts::Facts,
         judge,
         selection::Selection,
         spec::LinkSpec,
@@ -35,13 +35,19 @@ const EVERY: Duration = Duration::from_secs(2);
 pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
     let sides = Sides::connect(session).await;
     let walks = selection.walks();
+    // Alone, as the walk is what takes longest and everything else would only be in its way now.
+    let described = if walks { described(session, &sides).await } else { None };
     let ((mut facts, objects), ahead) = tokio::join!(
         async {
             let facts = gather::facts(session, &sides, Extent::Whole).await;
             let objects = wanted::compared(session, &sides, &facts).await;
             (facts, objects)
         },
-        async { if walks { ahead(session, &sides).await } else { None } },
+        async {
+            let way = described?;
+            let paths = prove::paths(session, &sides, &way, prove::UNCHANGED).await;
+            Some((way, paths))
+        },
     );
     facts.objects = objects;
     if walks
@@ -57,18 +63,17 @@ pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
     (report(&session.spec, &facts, selection), facts)
 }
 
-/// Walks the path that the link's own ServiceEntry describes, beside everything else that is looked at: on a link in order it is
-/// the one that is wanted. `None` where there is no such entry to be read, not in `v1` either, which older meshes do not serve.
-async fn ahead(session: &Session, sides: &Sides) -> Option<(Way, Vec<PathFacts>)> {
+/// The path that the link's own ServiceEntry describes: on a link in order it is the one that is wanted, and can be walked beside
+/// everything else that is looked at. `None` where there is no such entry to be read, not in `v1` either, which older meshes do
+/// not serve.
+async fn described(session: &Session, sides: &Sides) -> Option<Way> {
     let (spec, cluster, deadline) = (session.spec.mesh()?, sides.client().ok()?, session.deadline.at_most(READING));
     let (pods, objects) = tokio::try_join!(
         pods::pods(cluster, &spec.client.selector, deadline),
         apply::inventory(cluster, &spec.name, "v1", deadline),
     )
     .ok()?;
-    let way = Way::described(spec, objects.iter().find(|object| object["kind"] == "ServiceEntry")?, pods)?;
-    let paths = prove::paths(session, sides, &way, prove::UNCHANGED).await;
-    Some((way, paths))
+    Way::described(spec, objects.iter().find(|object| object["kind"] == "ServiceEntry")?, pods)
 }
 
 /// Looks again and again until a report is good or the time is over, and tells what stands in the way meanwhile.
