@@ -172,6 +172,7 @@ async fn patch(
         let answer = deadline.bound(Box::pin(api.patch(&named.name, parameters, &patch))).await;
         match &answer {
             Ok(Err(kube::Error::Api(status))) if is_on_its_way(status) && !settling.left().is_zero() => {
+                tracing::debug!("{what}: {}; trying again", status.message);
                 tokio::time::sleep(EVERY).await;
             }
             _ => break answer,

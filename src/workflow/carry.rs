@@ -137,6 +137,9 @@ impl Run<'_> {
         let members: Vec<String> =
             facts.client.members.got().into_iter().flatten().map(|member| member.name().to_owned()).collect();
         let settling = Deadline::after(if done.is_empty() { Duration::ZERO } else { prove::SETTLING });
+        let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
+        let what = format!("path from {} to {}:{}", members.join(", "), spec.host, ports.join(","));
+        let mut waiting = self.session.waiting(&what);
         let proof = async {
             loop {
                 let way = prove::Way::wanted(spec, facts, vip);
@@ -146,15 +149,14 @@ impl Run<'_> {
                 match judge::blocking(&checks).and_then(Check::problem) {
                     None => return Ok(walked),
                     Some(problem) if prove::may_settle(problem.code) && !settling.left().is_zero() => {
+                        waiting(&problem.message, settling);
                         tokio::time::sleep(prove::EVERY).await;
                     }
                     Some(problem) => return Err(problem.clone()),
                 }
             }
         };
-        let ports: Vec<String> = spec.ports().iter().map(|port| port.number.to_string()).collect();
-        let what = format!("path from {} to {}:{}", members.join(", "), spec.host, ports.join(","));
-        let proven = self.session.stage(what, answered_by, proof);
+        let proven = self.session.stage(what.as_str(), answered_by, proof);
         *facts = self.session.interruptible("while the path was proven", proven).await??;
         Ok(())
     }

@@ -31,7 +31,7 @@ use crate::{
 /// Between two looks while something is waited for.
 const EVERY: Duration = Duration::from_secs(1);
 /// How long a link that has just started may take until its missing count is known to shrink.
-const SETTLING: Duration = Duration::from_secs(5);
+const TREND: Duration = Duration::from_secs(5);
 /// Marks kept for the lower bound of the lag.
 const MARKS: usize = 512;
 
@@ -132,7 +132,7 @@ pub(super) async fn settled(
             .is_some_and(|(target, (_, server, _))| target.is_subset_of(&server.gtid_executed));
         let caught_up = runs && has_all;
         let broken = matches!(status.state, LinkState::Broken | LinkState::Stopped | LinkState::NotConfigured);
-        let enough = !until_caught_up && begun.elapsed() >= SETTLING;
+        let enough = !until_caught_up && begun.elapsed() >= TREND;
         if caught_up || broken || enough {
             session.events.tell(ended(what.to_owned(), &status, seen, begun.elapsed()));
             return Ok((facts, status));
