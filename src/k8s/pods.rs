@@ -8,12 +8,9 @@ use kube::{
 
 use super::{Cluster, K8sError};
 use crate::{
-    domain::facts::{AwaitedContainer, HostPortFacts, PodFacts, Sidecar},
+    domain::facts::{AwaitedContainer, HostPortFacts, PROXY, PodFacts, Sidecar},
     wait::Deadline,
 };
-
-/// The container that Istio injects.
-pub const PROXY: &str = "istio-proxy";
 
 /// The init container that Istio injects to turn connections to the sidecar.
 const INIT: &str = "istio-init";
@@ -92,7 +89,6 @@ fn host_ports(container: &Container) -> Vec<HostPortFacts> {
     container.ports.iter().flatten().filter_map(host_port).collect()
 }
 
-/// What a container that is not ready does, in a phrase: `waiting, CrashLoopBackOff`, `running, restarted 3 times`.
 /// What keeps a pod from being ready, init containers first.
 fn awaited(pod: &Pod) -> Vec<AwaitedContainer> {
     let (Some(spec), Some(status)) = (&pod.spec, &pod.status) else { return Vec::new() };
@@ -100,30 +96,41 @@ fn awaited(pod: &Pod) -> Vec<AwaitedContainer> {
         let mut all = spec.init_containers.iter().flatten();
         all.any(|container| container.name == name && container.restart_policy.as_deref() == Some("Always"))
     };
-    let proxy_is_native = stays(PROXY);
     let ended_well = |status: &ContainerStatus| {
         status.state.as_ref().and_then(|state| state.terminated.as_ref()).is_some_and(|ended| ended.exit_code == 0)
     };
     let awaited = |status: &ContainerStatus, before_sidecar| AwaitedContainer {
         name: status.name.clone(),
         state: state(status),
+        has_run: has_run(status),
+        waits_for_init: waiting(status) == Some("PodInitializing"),
         before_sidecar,
     };
     let init = status.init_container_statuses.iter().flatten();
     let preparing = init.filter(|status| if stays(&status.name) { !status.ready } else { !ended_well(status) });
-    let has_proxy = proxy_is_native || spec.containers.iter().any(|container| container.name == PROXY);
-    let first = preparing
-        .map(|status| awaited(status, has_proxy && !proxy_is_native && !stays(&status.name) && status.name != INIT));
+    let proxy_is_ordinary = spec.containers.iter().any(|container| container.name == PROXY);
+    let first =
+        preparing.map(|status| awaited(status, proxy_is_ordinary && !stays(&status.name) && status.name != INIT));
     let ordinary = status.container_statuses.iter().flatten().filter(|status| !status.ready);
     first.chain(ordinary.map(|status| awaited(status, false))).collect()
 }
 
+/// Why a container waits; `None` for one that does not.
+fn waiting(status: &ContainerStatus) -> Option<&str> {
+    let waiting = status.state.as_ref()?.waiting.as_ref()?;
+    Some(waiting.reason.as_deref().unwrap_or("no reason given"))
+}
+
+fn has_run(status: &ContainerStatus) -> bool {
+    let now = status.state.as_ref().is_some_and(|state| state.running.is_some() || state.terminated.is_some());
+    now || status.restart_count > 0 || status.last_state.as_ref().is_some_and(|state| state.terminated.is_some())
+}
+
+/// What a container that is not ready does, in a phrase: `waiting, CrashLoopBackOff, restarted 3 times`.
 fn state(status: &ContainerStatus) -> String {
-    let state = status.state.as_ref();
-    let waiting = state.and_then(|state| state.waiting.as_ref());
-    let ended = state.and_then(|state| state.terminated.as_ref());
-    let words = if let Some(waiting) = waiting {
-        format!("waiting, {}", waiting.reason.as_deref().unwrap_or("no reason given"))
+    let ended = status.state.as_ref().and_then(|state| state.terminated.as_ref());
+    let words = if let Some(reason) = waiting(status) {
+        format!("waiting, {reason}")
     } else if let Some(ended) = ended {
         format!("ended with exit code {}", ended.exit_code)
     } else {
@@ -235,6 +242,39 @@ mod tests {
         assert_eq!(failures(log, 5), ["warn\tca refused", "error\tx509: unknown authority"]);
         assert_eq!(failures("info\ta\ninfo\tb\n", 1), ["info\tb"]);
         assert_eq!(failures("", 3), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_a_pod_waits_for_is_told_by_what_each_container_does() {
+        let container = |name: &str, state: Value, restarts: u8| json!({"name": name, "ready": false, "image": "i", "imageID": "i", "restartCount": restarts, "state": state});
+        let waiting = |reason: &str| json!({"waiting": {"reason": reason}});
+        let running = || json!({"running": {"startedAt": "2026-11-21T00:00:00Z"}});
+        let seen = pod(
+            &json!({"initContainers": [{"name": "early"}, {"name": INIT}], "containers": [{"name": "pxc"}, {"name": "late"}, {"name": PROXY}]}),
+            &json!({
+                "initContainerStatuses": [container("early", running(), 0), container(INIT, waiting("PodInitializing"), 0)],
+                "containerStatuses": [
+                    container("pxc", waiting("PodInitializing"), 0),
+                    container("late", waiting("CrashLoopBackOff"), 2),
+                    container(PROXY, waiting("ErrImagePull"), 0),
+                ],
+            }),
+        );
+        let told: Vec<_> = seen
+            .awaited
+            .iter()
+            .map(|one| (one.name.as_str(), one.has_run, one.waits_for_init, one.before_sidecar))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("early", true, false, true),
+                (INIT, false, true, false),
+                ("pxc", false, true, false),
+                ("late", true, false, false),
+                (PROXY, false, false, false),
+            ]
+        );
     }
 
     #[test]

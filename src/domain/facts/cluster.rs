@@ -177,6 +177,9 @@ pub struct PodFacts {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// The container that Istio injects.
+pub const PROXY: &str = "istio-proxy";
+
 /// A container that keeps a pod from being ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AwaitedContainer {
@@ -184,6 +187,12 @@ pub struct AwaitedContainer {
     pub name: String,
     /// What the kubelet says of it, in a phrase.
     pub state: String,
+    /// It ran at least once, so that there is a log.
+    #[serde(default)]
+    pub has_run: bool,
+    /// It waits for the init containers before it and for nothing of its own (`PodInitializing`).
+    #[serde(default)]
+    pub waits_for_init: bool,
     /// It is an init container that has to end before the sidecar starts.
     pub before_sidecar: bool,
 }

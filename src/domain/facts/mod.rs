@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use cluster::{
-    AddressesInUse, AwaitedContainer, ClusterFacts, DeniedRule, IstiodFacts, LeaseFacts, NodeFacts, ObjectFacts,
+    AddressesInUse, AwaitedContainer, ClusterFacts, DeniedRule, IstiodFacts, LeaseFacts, NodeFacts, ObjectFacts, PROXY,
     PodFacts, Sidecar, UsedRange,
 };
 pub use mesh::{

@@ -254,21 +254,16 @@ fn ready(spec: MeshLink<'_>, facts: &Facts, side: Side, one: PodMember<'_>) -> C
             "its events and log say why; if it waits for the mesh, make the sidecar a native one, which starts first"
         };
         let mut commands = vec![kubectl.line(&["describe", "pod", &one.pod.name])];
-        let logs = one.pod.awaited.iter().filter(|awaited| has_log(awaited));
+        let logs = one.pod.awaited.iter().filter(|awaited| awaited.has_run);
         commands.extend(logs.map(|awaited| kubectl.line(&["logs", &one.pod.name, "-c", &awaited.name, "--tail=50"])));
         problem = problem.hint(with(Hint::text(text), commands.into_iter().chain(native)));
     }
     if others > 0 { asked.warned(problem) } else { asked.failed(problem) }
 }
 
-/// Whether a container has been started, so that there is a log to look at.
-fn has_log(awaited: &AwaitedContainer) -> bool {
-    !awaited.state.starts_with("waiting") || awaited.state.contains("CrashLoopBackOff")
-}
-
 /// Whether a container is the sidecar or prepares it (`istio-init`, `istio-validation`), or starts when the sidecar is there.
 fn waits_for_sidecar(awaited: &AwaitedContainer) -> bool {
-    awaited.name.starts_with("istio-") || awaited.state == "waiting, PodInitializing"
+    awaited.name.starts_with("istio-") || awaited.waits_for_init
 }
 
 fn judge_privileges(

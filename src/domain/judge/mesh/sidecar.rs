@@ -12,7 +12,7 @@ use crate::domain::{
     check::{Check, Outcome},
     code::Code,
     desired,
-    facts::{Facts, PodMember, Sidecar},
+    facts::{Facts, PROXY, PodMember, Sidecar},
     hint::Hint,
     problem::{Fetched, Problem},
     range,
@@ -57,7 +57,7 @@ fn not_ready(spec: MeshLink<'_>, facts: &Facts, one: PodMember<'_>) -> Problem {
     problem.hint(with(
         Hint::text("its log says whether it reaches istiod and gets its certificate; when that is mended, make the pods anew, which restarts what runs in them"),
         kubectl.into_iter().flat_map(|kubectl| {
-            let log = kubectl.line(&["logs", name, "-c", "istio-proxy", "--tail=50"]);
+            let log = kubectl.line(&["logs", name, "-c", PROXY, "--tail=50"]);
             std::iter::once(log).chain(restart(&kubectl, one))
         }),
     ))

@@ -11,7 +11,7 @@ use crate::domain::{
     check::Check,
     code::Code,
     desired,
-    facts::EnvoyFacts,
+    facts::{EnvoyFacts, PROXY},
     hint::Hint,
     problem::{Fetched, Problem},
 };
@@ -99,7 +99,7 @@ impl Road<'_> {
         Problem::new(Code::NoEndpoints, what).seen(format!("hosts of {cluster}: {}", host_words(None))).hint(with(
             Hint::text("see in its log whether istiod is reached at port 15012; new pods, whose start restarts what runs in them, connect anew"),
             self.kubectl().into_iter().flat_map(|kubectl| {
-                let log = kubectl.line(&["logs", &self.seen.member, "-c", "istio-proxy", "--tail=50"]);
+                let log = kubectl.line(&["logs", &self.seen.member, "-c", PROXY, "--tail=50"]);
                 std::iter::once(log).chain(self.one.map_or_else(Vec::new, |one| restart(&kubectl, one)))
             }),
         ))

@@ -104,35 +104,37 @@ fn a_pod_that_is_not_ready_warns_while_another_is() {
     assert!(commands(&check)[0].ends_with("describe pod pxc-0"));
 }
 
+fn awaited(name: &str, state: &str) -> AwaitedContainer {
+    AwaitedContainer {
+        name: name.into(),
+        state: state.into(),
+        has_run: !state.starts_with("waiting"),
+        waits_for_init: state == "waiting, PodInitializing",
+        before_sidecar: false,
+    }
+}
+
 #[test]
 fn an_init_container_before_the_sidecar_is_told_and_mended() {
     let check = broken(ids::MEMBER_READY, &replica(0), ("failed", Code::MemberNotReady), |_, facts| {
         for one in replicas(facts) {
             one.pod().ready = false;
             one.pod().sidecar = Sidecar::Present { ready: false };
-            one.pod().awaited = vec![
-                AwaitedContainer {
-                    name: "wait-for-source".into(),
-                    state: "running and not ready".into(),
-                    before_sidecar: true,
-                },
-                AwaitedContainer {
-                    name: "pxc".into(),
-                    state: "waiting, PodInitializing".into(),
-                    before_sidecar: false,
-                },
-            ];
+            let early =
+                AwaitedContainer { before_sidecar: true, ..awaited("wait-for-source", "running and not ready") };
+            one.pod().awaited = vec![early, awaited("pxc", "waiting, PodInitializing")];
         }
     });
     assert!(shown(&check).contains("wait-for-source has to end before the sidecar starts"), "{check:#?}");
     assert!(shown(&check).contains("container pxc: waiting, PodInitializing"));
-    assert!(commands(&check).iter().any(|line| line.contains("sidecar.istio.io/nativeSidecar")), "{check:#?}");
+    let commands = commands(&check);
+    assert!(commands.iter().any(|line| line.contains("sidecar.istio.io/nativeSidecar")), "{check:#?}");
+    let logs: Vec<_> = commands.iter().filter(|line| line.contains(" logs ")).collect();
+    assert!(logs.len() == 1 && logs[0].contains("-c wait-for-source"), "only what ran has a log: {logs:?}");
 }
 
 #[test]
 fn a_pod_that_waits_for_its_sidecar_only_is_judged_by_that() {
-    let awaited =
-        |name: &str, state: &str| AwaitedContainer { name: name.into(), state: state.into(), before_sidecar: false };
     let mut facts = facts();
     let one = &mut replicas(&mut facts)[0];
     one.pod().ready = false;
