@@ -1,9 +1,9 @@
 //! The end-to-end tests: pxc-link against two real clusters with Istio and MySQL, raised by the sandbox.
 //!
 //! `PXC_LINK_E2E=off` leaves them out and counts them as ignored. Every trial says itself which state of the world it needs
-//! and brings it about, so that any selection of them works. They share one world: they run one after the other, but for
-//! faults that have a client and a link of their own, which come last and side by side. Among those are the trials of what setup
-//! offers in a world without DNS capture, which they have to themselves.
+//! and brings it about, so that any selection of them works. They share one world: they run one after the other, but for what
+//! leaves link `production` alone, which comes last and side by side: faults that have a client and a link of their own, one of
+//! the services' links at a time, and what setup offers in a world without DNS capture.
 
 mod endpoints;
 mod faults;
@@ -19,7 +19,10 @@ mod tool;
 mod trouble;
 mod verify;
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{Mutex, PoisonError},
+};
 
 use libtest_mimic::{Arguments, Trial};
 use sandbox::faults::Scope;
@@ -55,9 +58,19 @@ fn struck(scene: &Scene) -> bool {
     ended.is_err()
 }
 
-/// A trial that has its world for itself.
-fn alone(scene: &'static Scene, name: String, body: impl FnOnce(&Stage) -> Checked + Send + 'static) -> Trial {
-    Trial::test(name.clone(), move || stage::run_alone(scene, &name, body))
+/// Held by a trial that shares what it works on with others, so that they take turns.
+type Turn = Mutex<()>;
+
+fn trial(
+    scene: &'static Scene,
+    turn: Option<&'static Turn>,
+    name: String,
+    body: impl FnOnce(&Stage) -> Checked + Send + 'static,
+) -> Trial {
+    Trial::test(name.clone(), move || {
+        let _held = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        stage::run(scene, &name, body)
+    })
 }
 
 /// What needs the world or the link `production` for itself.
@@ -66,9 +79,9 @@ fn in_turn() -> Vec<Trial> {
         let of_world = sandbox::faults::all().filter(|fault| matches!(fault.scope, Scope::World(_)));
         of_world.flat_map(|fault| {
             let name = format!("faults::{}", fault.name);
-            let itself = alone(&SHARED, name, move |stage| faults::world(stage, fault));
+            let itself = trial(&SHARED, None, name, move |stage| faults::world(stage, fault));
             let before = offers::GROUNDED.iter().filter(|(of, ..)| *of == fault.name);
-            let before = before.map(|(_, name, body)| alone(&SHARED, format!("offers::{name}"), body));
+            let before = before.map(|(_, name, body)| trial(&SHARED, None, format!("offers::{name}"), body));
             before.chain([itself]).collect::<Vec<_>>()
         })
     };
@@ -76,12 +89,11 @@ fn in_turn() -> Vec<Trial> {
         list.iter().map(move |(name, body)| {
             // What a trial on another ground left behind, where those after it on that ground were not selected.
             let body = |stage: &Stage| faults::stand_on(stage, None).and_then(|()| body(stage));
-            alone(&SHARED, format!("{group}::{name}"), body)
+            trial(&SHARED, None, format!("{group}::{name}"), body)
         })
     };
     let trials = listed("refusals", refusals::TRIALS)
         .chain(listed("rights", rights::TRIALS))
-        .chain(listed("services", services::TRIALS))
         .chain(faults())
         .chain(listed("link", link::TRIALS))
         .chain(listed("verify", verify::TRIALS))
@@ -93,21 +105,31 @@ fn in_turn() -> Vec<Trial> {
     trials.collect()
 }
 
-/// What has a link and a client of its own; and, among them, what has another world, which they leave time to.
+/// What has a link and a client of its own; and, among them, what takes turns.
 fn side_by_side() -> Vec<Trial> {
+    static OFFERS: Turn = Mutex::new(());
+    static SERVICES: Turn = Mutex::new(());
     let pairs = sandbox::faults::all().filter(|fault| matches!(fault.scope, Scope::Pair));
-    let mut trials: Vec<Trial> = pairs
-        .map(|fault| {
-            let name = format!("faults::{}", fault.name);
-            Trial::test(name.clone(), move || stage::run(&SHARED, &name, |stage| faults::pair(stage, fault)))
-        })
-        .collect();
-    // Spread, so that one does not wait for the end of another while a pair could go on.
-    for (place, (name, body)) in offers::TRIALS.iter().enumerate() {
-        trials.insert(
-            (place * SIDE_BY_SIDE * 2).min(trials.len()),
-            alone(&WITHOUT_CAPTURE, format!("offers::{name}"), body),
-        );
-    }
-    trials
+    let pairs = pairs.map(|fault| {
+        let name = format!("faults::{}", fault.name);
+        trial(&SHARED, None, name, move |stage| faults::pair(stage, fault))
+    });
+    let offers = offers::TRIALS
+        .iter()
+        .map(|(name, body)| trial(&WITHOUT_CAPTURE, Some(&OFFERS), format!("offers::{name}"), body));
+    let services =
+        services::TRIALS.iter().map(|(name, body)| trial(&SHARED, Some(&SERVICES), format!("services::{name}"), body));
+    spread([offers.collect(), services.collect(), pairs.collect()])
+}
+
+/// Several lists as one in which each list's trials lie as far from each other as they can, so that one that has to wait for its
+/// turn seldom keeps a thread from those that need not.
+fn spread<const N: usize>(lists: [Vec<Trial>; N]) -> Vec<Trial> {
+    let placed = lists.into_iter().flat_map(|list| {
+        let all = list.len();
+        list.into_iter().enumerate().map(move |(nth, trial)| (nth * 1000 / all, trial))
+    });
+    let mut placed: Vec<(usize, Trial)> = placed.collect();
+    placed.sort_by_key(|(place, _)| *place);
+    placed.into_iter().map(|(_, trial)| trial).collect()
 }

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     fs::{self, File},
     path::PathBuf,
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::OnceLock,
     time::{Duration, Instant},
 };
 
@@ -27,12 +27,11 @@ pub(crate) struct Scene {
     name: &'static str,
     dns_capture: bool,
     stage: OnceLock<Result<Stage, String>>,
-    alone: Mutex<()>,
 }
 
 impl Scene {
     const fn new(name: &'static str, dns_capture: bool) -> Self {
-        Self { name, dns_capture, stage: OnceLock::new(), alone: Mutex::new(()) }
+        Self { name, dns_capture, stage: OnceLock::new() }
     }
 }
 
@@ -49,12 +48,6 @@ pub(crate) struct Stage {
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) folder: tempfile::TempDir,
     _lock: File,
-}
-
-/// Runs one trial on the stage of a scene while no other such trial is on it.
-pub(crate) fn run_alone(scene: &Scene, name: &str, body: impl FnOnce(&Stage) -> Checked) -> Checked {
-    let _alone = scene.alone.lock().unwrap_or_else(PoisonError::into_inner);
-    run(scene, name, body)
 }
 
 /// Runs one trial on the stage of a scene, which is raised where it does not stand.

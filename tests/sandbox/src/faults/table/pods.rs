@@ -37,6 +37,22 @@ const RESTART: Act = Act::Kubectl(Dr, &["-n", "${NS}", "rollout", "restart", "de
 
 pub(super) const PODS: &[Fault] = &[
     Fault {
+        name: "no-sidecar",
+        what: "the client's pods are kept out of the mesh",
+        rows: &["mesh:9"],
+        code: "PXL320",
+        evidence: &["istio-proxy"],
+        apply: &[
+            template!(r#"{"spec":{"template":{"metadata":{"labels":{"sidecar.istio.io/inject":"false"}}}}}"#),
+            ROLLED_OUT,
+        ],
+        mend: &[
+            template!(r#"{"spec":{"template":{"metadata":{"labels":{"sidecar.istio.io/inject":null}}}}}"#),
+            ROLLED_OUT,
+        ],
+        ..PAIR
+    },
+    Fault {
         name: "both-labels",
         what: "the namespace has both labels of injection, and the one that counts says no",
         rows: &["mesh:11"],

@@ -67,8 +67,6 @@ const SOURCE_SIDECAR: Ground = Ground {
 
 const WITHOUT_CAPTURE: &str = r#"{"spec":{"template":{"metadata":{"annotations":{"proxy.istio.io/config":"{\"proxyMetadata\":{\"ISTIO_META_DNS_CAPTURE\":\"false\"}}"}}}}}"#;
 const DEFAULT_CAPTURE: &str = r#"{"spec":{"template":{"metadata":{"annotations":{"proxy.istio.io/config":null}}}}}"#;
-const NOT_INJECTED: &str = r#"{"spec":{"template":{"metadata":{"labels":{"sidecar.istio.io/inject":"false"}}}}}"#;
-const INJECTED: &str = r#"{"spec":{"template":{"metadata":{"labels":{"sidecar.istio.io/inject":null}}}}}"#;
 
 /// Found by `setup`, as before there was a link.
 pub(super) const WORLD: &[Fault] = &[
@@ -208,24 +206,6 @@ pub(super) const WORLD: &[Fault] = &[
             Act::KubectlIfThere(Dr, &["-n", "pxc", "delete", "rolebinding/pxc-link-replica-restart"]),
             Act::KubectlIfThere(Dr, &["-n", "pxc", "delete", "role/pxc-link-replica-restart"]),
             Act::Kubectl(Dr, &["-n", "pxc", "patch", "statefulset/pxc", "--type=merge", "-p", DEFAULT_CAPTURE]),
-            Act::Kubectl(Dr, ROLLED_OUT),
-        ],
-    },
-    Fault {
-        name: "no-sidecar",
-        what: "the replica's pods are kept out of the mesh",
-        scope: Scope::World(None),
-        found_by: Finder::Setup,
-        rows: &["mesh:9"],
-        code: "PXL320",
-        evidence: &["istio-proxy"],
-        mended_by: Mender::Hint,
-        apply: &[
-            Act::Kubectl(Dr, &["-n", "pxc", "patch", "statefulset/pxc", "--type=merge", "-p", NOT_INJECTED]),
-            Act::Kubectl(Dr, ROLLED_OUT),
-        ],
-        mend: &[
-            Act::Kubectl(Dr, &["-n", "pxc", "patch", "statefulset/pxc", "--type=merge", "-p", INJECTED]),
             Act::Kubectl(Dr, ROLLED_OUT),
         ],
     },
