@@ -3,4 +3,4 @@
 -- Versions: MySQL 8.0 and later.
 SELECT PROCESSLIST_ID AS id, PROCESSLIST_USER AS user, PROCESSLIST_HOST AS host
 FROM performance_schema.threads
-WHERE PROCESSLIST_ID = IS_USED_LOCK(CONCAT('pxc-link ', SHA1({channel})))
+WHERE PROCESSLIST_ID = IS_USED_LOCK(CONCAT('pxc-link ', LEFT(SHA2({channel}, 256), 40)))

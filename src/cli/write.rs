@@ -78,7 +78,7 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
         || {
             let verb = if finished.report.changes.is_empty() { "nothing to change" } else { "set up" };
             let summary = text::summary(&finished.report, theme);
-            let (name, host) = (&spec.name, &spec.host);
+            let (name, host) = (&spec.name, spec.dialled());
             match &finished.status {
                 Some(status) => {
                     let watch = context.command_line(&["monitor", "--source", name]);

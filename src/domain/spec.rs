@@ -98,6 +98,14 @@ impl LinkSpec {
         }
     }
 
+    /// What is dialled, as people are told: the mesh name, or host and port of the source.
+    pub fn dialled(&self) -> String {
+        match &self.ends {
+            Ends::Mesh(_) => self.host.clone(),
+            Ends::Servers(ends) => ends.source.to_string(),
+        }
+    }
+
     /// What the side that uses the name is called.
     pub fn client_side(&self) -> Side {
         match self.service {

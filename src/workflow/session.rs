@@ -28,7 +28,7 @@ pub(crate) fn cleanup_deadline() -> Deadline {
 /// Why a link has nothing of a mesh.
 pub(super) fn no_mesh(spec: &LinkSpec) -> Problem {
     Problem::new(Code::NoMesh, format!("link `{}` goes through no mesh, so it has no mesh objects", spec.name))
-        .seen(format!("its replica is a server without Kubernetes, which reaches {} directly", spec.host))
+        .seen(format!("its replica is a server without Kubernetes, which reaches {} directly", spec.dialled()))
         .hint(Hint::run("see what there is of the link", ["pxc-link", "verify", "--source", &spec.name]))
 }
 

@@ -12,10 +12,12 @@ use pxc_link::{
 };
 use sandbox::{
     faults::{Fault, Finder, Ground, Mender},
+    plain::End,
     world::Cluster,
 };
 
 use crate::{
+    duo::Duo,
     stage::{Checked, Stage},
     tool::{Ended, Tool},
 };
@@ -33,7 +35,7 @@ pub(crate) fn world(stage: &Stage, fault: &'static Fault) -> Checked {
         Finder::Setup => stage.unlinked()?,
         Finder::Verify => drop(stage.linked()?),
     }
-    let done = breaks_and_mends(stage, &stage.tool(), fault);
+    let done = breaks_and_mends(Spot::World(stage), &stage.tool(), fault);
     // Whatever was found, the next trial gets a world that is whole.
     soon(|| Ok(stage.runtime.block_on(fault.mend(&stage.world))?))?;
     if done.is_err() || is_last_of_its_ground(fault) {
@@ -50,12 +52,76 @@ pub(crate) fn pair(stage: &Stage, fault: &'static Fault) -> Checked {
         Finder::Setup => Ok(()),
         Finder::Verify => tool.run(&setup(fault)).and_then(|ended| ended.exits(0)),
     };
-    let done = done.and_then(|()| breaks_and_mends(stage, &tool, fault));
+    let done = done.and_then(|()| breaks_and_mends(Spot::World(stage), &tool, fault));
     stage.runtime.block_on(async {
         fault.mend(&stage.world).await?;
         fault.clear(&stage.world).await
     })?;
     done
+}
+
+/// A fault that has two plain servers of its own. Mended means that their tables are the same again.
+pub(crate) fn plain(fault: &'static Fault) -> Checked {
+    // Names of pairs are short, and faults keep their places.
+    let place = sandbox::faults::all().position(|other| other.name == fault.name).unwrap_or_default();
+    let duo = Duo::raise(&format!("e2e-fault-{place}"))?;
+    if fault.found_by == Finder::Verify {
+        duo.linked()?;
+        duo.rows_arrive()?;
+    }
+    breaks_and_mends(Spot::Plain(&duo), &duo.tool(), fault)?;
+    duo.rows_arrive()
+}
+
+/// Where a fault is tried.
+#[derive(Clone, Copy)]
+enum Spot<'a> {
+    World(&'a Stage),
+    Plain(&'a Duo),
+}
+
+impl Spot<'_> {
+    fn apply(self, fault: &Fault) -> Checked {
+        match self {
+            Self::World(stage) => Ok(stage.runtime.block_on(fault.apply(&stage.world))?),
+            Self::Plain(duo) => duo.now(fault.apply(&duo.plain)),
+        }
+    }
+
+    fn mend(self, fault: &Fault) -> Checked {
+        match self {
+            Self::World(stage) => Ok(stage.runtime.block_on(fault.mend(&stage.world))?),
+            Self::Plain(duo) => duo.now(fault.mend(&duo.plain)),
+        }
+    }
+
+    /// What a setup that failed may not leave behind.
+    fn left(self, fault: &Fault) -> Result<(String, String), Failed> {
+        match self {
+            Self::World(stage) => left(stage, fault),
+            Self::Plain(duo) => Ok((duo.left_of_channels()?, duo.sql(End::Replica, "SELECT @@gtid_executed")?)),
+        }
+    }
+
+    /// Runs a command line of a hint as a person at the terminal would, who has an administrator's rights; the tool's own user has not.
+    fn run(self, tool: &Tool, argv: &[String]) -> Checked {
+        match self {
+            Self::World(stage) => {
+                let kubeconfig = stage.world.admin_kubeconfig().display().to_string();
+                stage.tool().with("KUBECONFIG", kubeconfig).run_hint(argv)
+            }
+            Self::Plain(_) => tool.run_hint(argv),
+        }
+    }
+
+    /// Runs a statement of a hint as root.
+    fn sql(self, server: &str, statement: &str) -> Checked {
+        match (self, server.contains("source"), server.contains("replica")) {
+            (Self::Plain(duo), true, false) => duo.sql(End::Source, statement).map(drop),
+            (Self::Plain(duo), false, true) => duo.sql(End::Replica, statement).map(drop),
+            _ => Err(format!("a statement for {server} was not expected here: {statement}").into()),
+        }
+    }
 }
 
 fn setup(fault: &Fault) -> [&'static str; 4] {
@@ -67,14 +133,14 @@ fn verify(fault: &Fault) -> [&'static str; 3] {
 }
 
 /// The one loop for all of them.
-fn breaks_and_mends(stage: &Stage, tool: &Tool, fault: &Fault) -> Checked {
-    stage.runtime.block_on(fault.apply(&stage.world))?;
+fn breaks_and_mends(spot: Spot<'_>, tool: &Tool, fault: &Fault) -> Checked {
+    spot.apply(fault)?;
     let hint = match fault.found_by {
         Finder::Setup => {
-            let before = left(stage, fault)?;
+            let before = spot.left(fault)?;
             let ended = tool.run(&setup(fault))?;
             ended.fails(exit_of(fault.code)?, fault.code, fault.evidence)?;
-            let after = left(stage, fault)?;
+            let after = spot.left(fault)?;
             if before != after {
                 return Err(format!("something was left: {before:?} {after:?}\n{ended}").into());
             }
@@ -83,8 +149,8 @@ fn breaks_and_mends(stage: &Stage, tool: &Tool, fault: &Fault) -> Checked {
         Finder::Verify => soon(|| found(&tool.run(&verify(fault))?, fault))?,
     };
     match fault.mended_by {
-        Mender::Table => stage.runtime.block_on(fault.mend(&stage.world))?,
-        Mender::Hint => mend_as_printed(stage, tool, &hint)?,
+        Mender::Table => spot.mend(fault)?,
+        Mender::Hint => mend_as_printed(spot, tool, &hint)?,
     }
     // What was found by looking must be gone by looking again; what kept a link from being made is gone when it is made.
     if fault.found_by == Finder::Setup || fault.mended_by == Mender::Table {
@@ -145,22 +211,18 @@ fn soon<T>(mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T, Failed> 
     }
 }
 
-fn mend_as_printed(stage: &Stage, tool: &Tool, hint: &str) -> Checked {
+fn mend_as_printed(spot: Spot<'_>, tool: &Tool, hint: &str) -> Checked {
     let remedies = report::commands(hint);
     if remedies.is_empty() {
         return Err(format!("no command was printed\n{hint}").into());
     }
-    let admin = stage.tool().with("KUBECONFIG", stage.world.admin_kubeconfig().display().to_string());
     for remedy in remedies {
         match remedy {
             Remedy::Argv(argv) if argv.first().is_some_and(|program| program == "pxc-link") => {
                 tool.run_agreed(&argv)?;
             }
-            // A person at the terminal has an administrator's rights; the tool's own user has not.
-            Remedy::Argv(argv) => admin.run_hint(&argv)?,
-            Remedy::Sql { server, statement } => {
-                return Err(format!("a statement for {server} was not expected here: {statement}").into());
-            }
+            Remedy::Argv(argv) => spot.run(tool, &argv)?,
+            Remedy::Sql { server, statement } => spot.sql(&server, &statement)?,
         }
     }
     Ok(())

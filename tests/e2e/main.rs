@@ -5,11 +5,13 @@
 //! leaves link `production` alone, which comes last and side by side: faults that have a client and a link of their own, one of
 //! the services' links at a time, and what setup offers in a world without DNS capture.
 
+mod duo;
 mod endpoints;
 mod faults;
 mod gtids;
 mod link;
 mod offers;
+mod plain;
 mod refusals;
 mod rights;
 mod secrets;
@@ -119,7 +121,7 @@ fn side_by_side() -> Vec<Trial> {
         .map(|(name, body)| trial(&WITHOUT_CAPTURE, Some(&OFFERS), format!("offers::{name}"), body));
     let services =
         services::TRIALS.iter().map(|(name, body)| trial(&SHARED, Some(&SERVICES), format!("services::{name}"), body));
-    spread([offers.collect(), services.collect(), pairs.collect()])
+    spread([offers.collect(), services.collect(), pairs.collect(), without_kubernetes().collect()])
 }
 
 /// Several lists as one in which each list's trials lie as far from each other as they can, so that one that has to wait for its
@@ -132,4 +134,18 @@ fn spread<const N: usize>(lists: [Vec<Trial>; N]) -> Vec<Trial> {
     let mut placed: Vec<(usize, Trial)> = placed.collect();
     placed.sort_by_key(|(place, _)| *place);
     placed.into_iter().map(|(_, trial)| trial).collect()
+}
+
+/// What has two plain servers of its own and needs no world.
+fn without_kubernetes() -> impl Iterator<Item = Trial> {
+    let faults = sandbox::faults::all().filter(|fault| matches!(fault.scope, Scope::Plain));
+    let faults = faults.map(|fault| {
+        let name = format!("faults::{}", fault.name);
+        Trial::test(name.clone(), move || stage::timed(&name, || faults::plain(fault)))
+    });
+    let listed = plain::TRIALS.iter().map(|(name, body)| {
+        let name = format!("plain::{name}");
+        Trial::test(name.clone(), move || stage::timed(&name, body))
+    });
+    listed.chain(faults)
 }

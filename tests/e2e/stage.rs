@@ -56,7 +56,8 @@ pub(crate) fn run(scene: &Scene, name: &str, body: impl FnOnce(&Stage) -> Checke
     timed(name, || body(stage))
 }
 
-fn timed(name: &str, body: impl FnOnce() -> Checked) -> Checked {
+/// Runs a trial and fails it where it takes too long.
+pub(crate) fn timed(name: &str, body: impl FnOnce() -> Checked) -> Checked {
     let begun = Instant::now();
     body()?;
     let took = begun.elapsed();

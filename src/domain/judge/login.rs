@@ -28,8 +28,11 @@ pub fn receiver_login(spec: ReplicationLink<'_>, facts: &Facts) -> Option<Check>
                 Code::AccessDenied => Code::ReplicationAccessDenied,
                 other => other,
             };
-            let what =
-                format!("account `{user}` does not get in at {} from this machine: {}", spec.host, problem.message);
+            let what = format!(
+                "account `{user}` does not get in at {} from this machine: {}",
+                spec.dialled(),
+                problem.message
+            );
             let told = problem.evidence.iter().fold(Problem::new(code, what), super::super::problem::Problem::seen);
             let hint =
                 problem.hint.clone().unwrap_or_else(|| Hint::text("see whether the source is reached from here"));

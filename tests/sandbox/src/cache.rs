@@ -66,6 +66,11 @@ impl Cache {
         self.root.join("worlds")
     }
 
+    /// The directory that holds one directory per pair of servers without Kubernetes.
+    pub fn plain(&self) -> PathBuf {
+        self.root.join("plain")
+    }
+
     pub(crate) fn parts(&self) -> PathBuf {
         self.root.join("parts")
     }

@@ -14,6 +14,7 @@ use sandbox::{
 
 use crate::{
     cli_faults::{FaultCliError, FaultCommand},
+    cli_plain::{PlainCliError, PlainCommand},
     cli_world::{WorldCliError, WorldCommand},
     demo::{self, DemoError},
 };
@@ -38,6 +39,9 @@ enum Command {
     World(WorldCommand),
     #[command(flatten)]
     Fault(FaultCommand),
+    /// Two MySQL servers without Kubernetes, in seconds
+    #[command(subcommand)]
+    Plain(PlainCommand),
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +62,8 @@ pub(crate) enum CliError {
     World(#[from] WorldCliError),
     #[error(transparent)]
     Fault(#[from] FaultCliError),
+    #[error(transparent)]
+    Plain(#[from] PlainCliError),
     #[error(transparent)]
     Demo(#[from] DemoError),
     #[error("cannot handle signals: {0}")]
@@ -80,6 +86,7 @@ impl Cli {
         match self.command {
             Command::World(command) => command.run(&cache)?,
             Command::Fault(command) => command.run(&cache)?,
+            Command::Plain(command) => command.run(&cache)?,
             Command::Demo => demo::run(&cache)?,
             Command::Prepare(arguments) => {
                 let progress = Progress::new();

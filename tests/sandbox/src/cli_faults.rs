@@ -5,12 +5,14 @@ use std::{fs, io};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use sandbox::cache::Cache;
-use sandbox::faults::{self, Fault, FaultError, Finder, Mender, Scope};
+use sandbox::faults::{self, Fault, FaultError, Finder, Mender, Scope, Site};
+use sandbox::plain::Plain;
 use sandbox::progress::{Progress, took};
 use sandbox::world::{Cluster, World, WorldError};
 
 use crate::cli::{argument, print};
 use crate::cli_world::Name;
+use crate::demo;
 
 /// The file with the links of faults that have one of their own, in the world's directory.
 const LINKS: &str = "faults.yaml";
@@ -47,6 +49,28 @@ pub(crate) enum FaultCliError {
     Io(#[from] io::Error),
 }
 
+/// What stands of the name that was given, of the kind that a fault is for.
+enum Opened {
+    World(Box<World>),
+    Plain(Box<Plain>),
+}
+
+impl Opened {
+    fn of(cache: &Cache, fault: &Fault, name: &str) -> Result<Self, WorldError> {
+        Ok(match fault.scope {
+            Scope::Plain => Self::Plain(Box::new(Plain::open(cache, name)?)),
+            Scope::World(_) | Scope::Pair => Self::World(Box::new(World::open(cache, name)?)),
+        })
+    }
+
+    fn site(&self) -> Site<'_> {
+        match self {
+            Self::World(world) => Site::World(world),
+            Self::Plain(plain) => Site::Plain(plain),
+        }
+    }
+}
+
 fn fault_parser() -> impl TypedValueParser<Value = &'static Fault> {
     PossibleValuesParser::new(faults::all().map(|fault| PossibleValue::new(fault.name).help(fault.what)))
         .try_map(|name| faults::find(&name).ok_or("there is no such fault"))
@@ -60,30 +84,34 @@ impl FaultCommand {
             Self::Mend(which) => (which, false),
         };
         let Which { fault, name: Name { name } } = which;
-        let world = World::open(cache, &name)?;
+        let site = Opened::of(cache, fault, &name)?;
         let progress = Progress::new();
         progress.note(&format!("{} `{name}`: {}", if breaks { "breaking" } else { "mending" }, fault.what));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let half = |cause| FaultCliError::Half { name: fault.name, argument: argument(&name), cause: Box::new(cause) };
         let done: Result<(), FaultCliError> = runtime.block_on(async {
             if breaks {
-                fault.prepare(&world).await.map_err(half)?;
-                if matches!(fault.scope, Scope::Pair) {
+                fault.prepare(site.site()).await.map_err(half)?;
+                if let (Scope::Pair, Opened::World(world)) = (fault.scope, &site) {
                     fs::write(world.dir().join(LINKS), faults::configuration())?;
                 }
-                if fault.found_by == Finder::Verify && !fault.is_linked(&world).await.map_err(half)? {
-                    return Err(FaultCliError::Unlinked { name: fault.name, command: typed(fault, &world, "setup") });
+                if fault.found_by == Finder::Verify && !fault.is_linked(site.site()).await.map_err(half)? {
+                    return Err(FaultCliError::Unlinked { name: fault.name, command: typed(fault, &site, "setup") });
                 }
-                Ok(fault.apply(&world).await.map_err(half)?)
+                Ok(fault.apply(site.site()).await.map_err(half)?)
             } else {
-                fault.mend(&world).await.map_err(half)?;
+                fault.mend(site.site()).await.map_err(half)?;
                 // A pair stays, so that it can be seen whole.
-                if matches!(fault.scope, Scope::Pair) { Ok(()) } else { Ok(fault.clear(&world).await.map_err(half)?) }
+                if matches!(fault.scope, Scope::Pair) {
+                    Ok(())
+                } else {
+                    Ok(fault.clear(site.site()).await.map_err(half)?)
+                }
             }
         });
         done?;
         progress.note(&format!("{} ({})", if breaks { "broken" } else { "mended" }, took(progress.elapsed())));
-        Ok(print(&if breaks { after_break(fault, &world) } else { after_mend(fault, &world) })?)
+        Ok(print(&if breaks { after_break(fault, &site, &name) } else { after_mend(fault, &site, &name) })?)
     }
 }
 
@@ -107,22 +135,22 @@ fn list() -> String {
 }
 
 /// A command of pxc-link on the link of a fault, as it is typed.
-fn typed(fault: &Fault, world: &World, command: &str) -> String {
-    let config = match fault.scope {
-        Scope::World(_) => String::new(),
-        Scope::Pair => format!("--config {} ", world.dir().join(LINKS).display()),
+fn typed(fault: &Fault, site: &Opened, command: &str) -> String {
+    let config = match (fault.scope, site) {
+        (Scope::Pair, Opened::World(world)) => format!("--config {} ", world.dir().join(LINKS).display()),
+        (_, Opened::Plain(plain)) => format!("--config {} ", plain.dir().join(demo::CONFIG_FILE).display()),
+        _ => String::new(),
     };
     let yes = if command == "setup" { " --yes" } else { "" };
     format!("pxc-link {config}{command} --source {}{yes}", fault.link())
 }
 
-fn after_break(fault: &Fault, world: &World) -> String {
-    let name = &world.options().name;
-    let argument = argument(name);
+fn after_break(fault: &Fault, site: &Opened, place: &str) -> String {
+    let argument = argument(place);
     let by_hand = if fault.mended_by == Mender::Hint { "as the hint says, or " } else { "" };
     let find = typed(
         fault,
-        world,
+        site,
         match fault.found_by {
             Finder::Setup => "setup",
             Finder::Verify => "verify",
@@ -134,17 +162,17 @@ fn after_break(fault: &Fault, world: &World) -> String {
         code = fault.code,
         name = fault.name,
     );
-    text.push_str(&emptied(fault, name));
+    text.push_str(&emptied(fault, place));
     text
 }
 
-fn after_mend(fault: &Fault, world: &World) -> String {
+fn after_mend(fault: &Fault, site: &Opened, place: &str) -> String {
     let mut text = format!(
         "to see that it is whole:   {}\n                           {}\n",
-        typed(fault, world, "setup"),
-        typed(fault, world, "verify")
+        typed(fault, site, "setup"),
+        typed(fault, site, "verify")
     );
-    text.push_str(&emptied(fault, &world.options().name));
+    text.push_str(&emptied(fault, place));
     text
 }
 

@@ -21,8 +21,8 @@ use crate::cli::print;
 
 /// The link of the world, the same that the end-to-end tests use.
 pub(crate) const CONFIG: &str = include_str!("../../e2e/pxc-link.yaml");
-const CONFIG_FILE: &str = "pxc-link.yaml";
-const CONFIG_VARIABLE: &str = "PXC_LINK_CONFIG";
+pub(crate) const CONFIG_FILE: &str = "pxc-link.yaml";
+pub(crate) const CONFIG_VARIABLE: &str = "PXC_LINK_CONFIG";
 
 const SETUP: &[&str] = &["setup", "--source", "production", "--yes"];
 const STATUS: &[&str] = &["status"];
@@ -106,18 +106,24 @@ pub(crate) fn run(cache: &Cache) -> Result<(), DemoError> {
 
 /// What a shell needs beside [`World::exports`] to go on where a demo ended: nothing where there was none.
 pub(crate) fn exports(world: &World) -> String {
-    let mut text = String::new();
-    let quoted = |path: &Path| path.display().to_string().replace('\'', r"'\''");
-    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
-    if let Some(dir) = beside.filter(|dir| dir.join("pxc-link").exists()) {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "export PATH='{}':\"$PATH\"", quoted(&dir));
-    }
+    let mut text = beside();
     let config = world.dir().join(CONFIG_FILE);
     if config.exists() {
+        // Writing to a String cannot fail.
         let _ = writeln!(text, "export {CONFIG_VARIABLE}='{}'", quoted(&config));
     }
     text
+}
+
+/// Puts pxc-link into a shell's path, where it was built beside this program.
+pub(crate) fn beside() -> String {
+    let beside = std::env::current_exe().ok().and_then(|own| own.parent().map(Path::to_owned));
+    let dir = beside.filter(|dir| dir.join("pxc-link").exists());
+    dir.map(|dir| format!("export PATH='{}':\"$PATH\"\n", quoted(&dir))).unwrap_or_default()
+}
+
+fn quoted(path: &Path) -> String {
+    path.display().to_string().replace('\'', r"'\''")
 }
 
 async fn raise(prepared: &Prepared, progress: &Progress, cancel: &Cancel) -> Result<World, DemoError> {

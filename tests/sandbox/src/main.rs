@@ -3,6 +3,7 @@
 mod bench;
 mod cli;
 mod cli_faults;
+mod cli_plain;
 mod cli_world;
 mod demo;
 

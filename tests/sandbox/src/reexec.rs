@@ -4,16 +4,17 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::{Pid, dup2_stdout, setsid};
+use nix::unistd::{Gid, Pid, Uid, chroot, dup2_stdout, getppid, setgroups, setresgid, setresuid, setsid};
 use serde::{Deserialize, Serialize};
 
 use crate::world::links::{self, LinkOp};
@@ -37,8 +38,24 @@ pub(crate) enum Task {
     Detach(Entry),
     /// Enters the namespaces of a process and runs a command there with this process's standard streams.
     Run(Entry),
+    /// Becomes a command of an image's programs, as a normal user, with mounts of its own.
+    Confined(Confined),
     /// Enters the network namespace of a process and changes its links.
     Links { init: i32, ops: Vec<LinkOp> },
+}
+
+/// A command of an image's programs. It sees the image, read-only, and one directory at the path that it has on the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Confined {
+    /// Root of the image.
+    pub image: PathBuf,
+    /// The one directory that it may write to; its own user's.
+    pub dir: PathBuf,
+    /// User and group.
+    pub id: u32,
+    pub argv: Vec<String>,
+    /// The process with whose end it ends, the one that starts it; else it ends by itself and belongs to no session.
+    pub parent: Option<i32>,
 }
 
 /// The namespaces of one node.
@@ -111,6 +128,7 @@ fn perform(task: Task) -> io::Result<i32> {
         Task::Daemon(entry) => start_daemon(entry),
         Task::Detach(entry) => detach(&entry).map(|()| 0),
         Task::Run(entry) => run(&entry),
+        Task::Confined(confined) => Err(become_confined(&confined)),
         Task::Links { init, ops } => {
             enter(init, CloneFlags::CLONE_NEWNET)?;
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -225,6 +243,69 @@ fn run(entry: &Entry) -> io::Result<i32> {
     enter(entry.init, NODE)?;
     let mut child = spawn(entry, Stdio::inherit(), Stdio::inherit(), Stdio::inherit())?;
     Ok(code_of(child.wait()?))
+}
+
+/// Gives only the reason why it could not.
+fn become_confined(confined: &Confined) -> io::Error {
+    let Confined { image, dir, id, argv, parent } = confined;
+    let prepare = || {
+        if parent.is_none() {
+            setsid()?;
+        }
+        unshare(CloneFlags::CLONE_NEWNS)?;
+        let root = own_root(image, dir)?;
+        chroot(&root)?;
+        std::env::set_current_dir(dir)?;
+        let (user, group) = (Uid::from_raw(*id), Gid::from_raw(*id));
+        setgroups(&[group])?;
+        setresgid(group, group, group)?;
+        setresuid(user, user, user)?;
+        prctl::set_no_new_privs()?;
+        if let Some(parent) = parent {
+            // A change of user takes it back, so it comes last; a parent that has ended before sends nothing.
+            prctl::set_pdeathsig(Signal::SIGKILL)?;
+            if getppid() != Pid::from_raw(*parent) {
+                return Err(io::Error::other("whoever started it has ended"));
+            }
+        }
+        argv.split_first().ok_or_else(|| io::Error::other("no command given"))
+    };
+    match prepare() {
+        Ok((program, args)) => {
+            let path = "/usr/sbin:/usr/bin:/sbin:/bin";
+            let error = Command::new(program).args(args).env_clear().env("PATH", path).exec();
+            context(&format!("start {program}"), error)
+        }
+        Err(error) => error,
+    }
+}
+
+/// An empty root in memory, in a mount namespace of this process alone: the image's directories and `dir` are mounted in it.
+fn own_root(image: &Path, dir: &Path) -> io::Result<PathBuf> {
+    const NONE: Option<&str> = None;
+    mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)?;
+    let root = PathBuf::from("/tmp");
+    // Opened before it may be hidden: both may be below the place of the new root.
+    let [image, dir_source] =
+        [image, dir].map(|path| File::open(path).map_err(|error| context(&path.display().to_string(), error)));
+    let by_handle = |file: &File| PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    let (image, dir_source) = (image?, dir_source?);
+    mount(Some("tmpfs"), &root, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, Some("mode=0755"))?;
+    for entry in std::fs::read_dir(by_handle(&image))? {
+        let entry = entry?;
+        let target = root.join(entry.file_name());
+        match entry.file_type()? {
+            kind if kind.is_symlink() => std::os::unix::fs::symlink(std::fs::read_link(entry.path())?, target)?,
+            kind if kind.is_dir() && ["usr", "etc"].iter().any(|name| entry.file_name() == *name) => {
+                mount_bind(&Bind { source: entry.path(), target, read_only: true })?;
+            }
+            _ => {}
+        }
+    }
+    let target = root.join(dir.strip_prefix("/").map_err(io::Error::other)?);
+    std::fs::create_dir_all(&target)?;
+    mount_bind(&Bind { source: by_handle(&dir_source), target, read_only: false })?;
+    Ok(root)
 }
 
 fn spawn(entry: &Entry, stdin: Stdio, stdout: Stdio, stderr: Stdio) -> io::Result<Child> {

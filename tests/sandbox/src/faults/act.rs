@@ -5,9 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Fault, Scope, pair};
-use crate::world::{
-    Account, Cluster, DEMO, ExecError, HELLO_GREETING, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT, World, WorldError,
+use super::{Fault, Scope, Site, pair};
+use crate::{
+    plain::{End, Plain},
+    world::{
+        Account, Cluster, DEMO, ExecError, HELLO_GREETING, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT, World, WorldError,
+        quoted,
+    },
 };
 
 /// One thing done to a world. Texts may hold
@@ -34,6 +38,24 @@ pub enum Act {
     Stop(Cluster, &'static str),
     /// Starts a daemon unless it runs.
     Start(Cluster, &'static str),
+    /// Something done to a plain server.
+    Server(End, Deed),
+}
+
+/// One thing done to a plain server. Texts may hold `${REPL}` and `${PXC_LINK}`, passwords as SQL literals, and `${SOURCE_PORT}`,
+/// `${REPLICA_PORT}`.
+#[derive(Debug)]
+pub enum Deed {
+    /// Statements as root.
+    Sql(&'static str),
+    /// A script in the server's directory, as the server's user: `data`, `tls`, `my.cnf` are there.
+    Shell(&'static str),
+    /// Its end at once.
+    Kill,
+    /// Its end in order.
+    ShutDown,
+    /// Starts it unless it runs, with options that it has not by itself.
+    Start(&'static [&'static str]),
 }
 
 /// An act that could not be carried out.
@@ -42,6 +64,9 @@ pub enum FaultError {
     /// The world refused.
     #[error(transparent)]
     World(#[from] WorldError),
+    /// It is made for another site.
+    #[error("an act of {0} belongs to another kind of site")]
+    Elsewhere(&'static str),
     /// A query failed.
     #[error(transparent)]
     Sql(#[from] ExecError),
@@ -74,10 +99,14 @@ struct Link<'a> {
 }
 
 /// Carries out acts on the link of a fault.
-pub(super) async fn all(world: &World, fault: &Fault, acts: &[Act]) -> Result<(), FaultError> {
+pub(super) async fn all(site: Site<'_>, fault: &Fault, acts: &[Act]) -> Result<(), FaultError> {
+    let world = match site {
+        Site::World(world) => world,
+        Site::Plain(plain) => return on_servers(plain, fault, acts).await,
+    };
     let (namespace, host) = place(fault);
     let (container, port) = match fault.scope {
-        Scope::World(_) => ("pxc", (3306, "tcp-mysql", SOURCE_NODE_PORT)),
+        Scope::World(_) | Scope::Plain => ("pxc", (3306, "tcp-mysql", SOURCE_NODE_PORT)),
         Scope::Pair => ("client", (9001, "tcp-greeting", HELLO_GREETING)),
     };
     let link = Link { name: fault.link(), namespace: &namespace, host: &host, container, port };
@@ -87,8 +116,36 @@ pub(super) async fn all(world: &World, fault: &Fault, acts: &[Act]) -> Result<()
     Ok(())
 }
 
-/// Whether the link of a fault has a ServiceEntry.
-pub(super) async fn is_linked(world: &World, fault: &Fault) -> Result<bool, FaultError> {
+/// Carries out acts on plain servers.
+async fn on_servers(plain: &Plain, fault: &Fault, acts: &[Act]) -> Result<(), FaultError> {
+    let filled = |text: &str| {
+        text.replace("${REPL}", &quoted(plain.password(Account::Replication)))
+            .replace("${PXC_LINK}", &quoted(plain.password(Account::PxcLink)))
+            .replace("${SOURCE_PORT}", &plain.port(End::Source).to_string())
+            .replace("${REPLICA_PORT}", &plain.port(End::Replica).to_string())
+    };
+    for act in acts {
+        let Act::Server(end, deed) = act else { return Err(FaultError::Elsewhere(fault.name)) };
+        match deed {
+            Deed::Sql(statements) => drop(plain.sql(*end, &filled(statements)).await?),
+            Deed::Shell(script) => drop(plain.shell(*end, &filled(script)).await?),
+            Deed::Kill => drop(plain.kill(*end).await?),
+            Deed::ShutDown => drop(plain.shut_down(*end).await?),
+            Deed::Start(options) => plain.start(*end, options).await?,
+        }
+    }
+    Ok(())
+}
+
+/// Whether the link of a fault has a ServiceEntry or, between plain servers, a channel.
+pub(super) async fn is_linked(site: Site<'_>, fault: &Fault) -> Result<bool, FaultError> {
+    let world = match site {
+        Site::World(world) => world,
+        Site::Plain(plain) => {
+            let channels = "SELECT channel_name FROM performance_schema.replication_connection_configuration";
+            return Ok(plain.sql(End::Replica, channels).await?.lines().any(|name| name == fault.link()));
+        }
+    };
     let label = format!("pxc-link.io/link={}", fault.link());
     let args = ["-n", &place(fault).0, "get", "serviceentry", "-l", &label, "-o", "name"];
     Ok(!kubectl(world, Cluster::Dr, &args).await?.is_empty())
@@ -97,7 +154,7 @@ pub(super) async fn is_linked(world: &World, fault: &Fault) -> Result<bool, Faul
 /// Namespace and mesh name of the link of a fault.
 fn place(fault: &Fault) -> (String, String) {
     match fault.scope {
-        Scope::World(_) => (NAMESPACE.to_owned(), SOURCE_HOST.to_owned()),
+        Scope::World(_) | Scope::Plain => (NAMESPACE.to_owned(), SOURCE_HOST.to_owned()),
         Scope::Pair => (pair::namespace(fault.name), pair::host(fault.name)),
     }
 }
@@ -147,6 +204,7 @@ async fn one(world: &World, link: Link<'_>, act: &Act) -> Result<(), FaultError>
                 world.api_ready(*cluster).await?;
             }
         }
+        Act::Server(..) => return Err(FaultError::Elsewhere("plain servers")),
     }
     Ok(())
 }
@@ -197,7 +255,7 @@ pub(super) fn good(command: &str, output: Output) -> Result<Output, FaultError> 
 
 /// Puts names, addresses and passwords in their places; what only the cluster knows is asked for where it is used.
 async fn filled(world: &World, link: Link<'_>, texts: &[&str]) -> Result<Vec<String>, FaultError> {
-    let literal = |account| format!("'{}'", world.password(account).replace('\\', "\\\\").replace('\'', "''"));
+    let literal = |account| quoted(world.password(account));
     let mut done: Vec<String> = texts
         .iter()
         .map(|text| {

@@ -4,10 +4,13 @@ mod act;
 mod pair;
 mod table;
 
-pub use act::{Act, FaultError};
+pub use act::{Act, Deed, FaultError};
 pub use pair::configuration;
 
-use crate::world::{Cluster, World};
+use crate::{
+    plain::Plain,
+    world::{Cluster, World},
+};
 
 /// One way to break a world.
 #[derive(Debug)]
@@ -43,6 +46,17 @@ pub enum Scope {
     /// A namespace, a mesh name and a light client of its own, linked to the service `hello`: faults of this kind stand side by
     /// side.
     Pair,
+    /// Two MySQL servers of its own without Kubernetes, linked as `production`: these, too, stand side by side, and need no world.
+    Plain,
+}
+
+/// What a fault is carried out on.
+#[derive(Clone, Copy)]
+pub enum Site<'a> {
+    /// Of all but those of plain servers.
+    World(&'a World),
+    /// Of those.
+    Plain(&'a Plain),
 }
 
 /// What finds a fault.
@@ -74,6 +88,18 @@ pub struct Ground {
     pub clear: &'static [Act],
 }
 
+impl<'a> From<&'a World> for Site<'a> {
+    fn from(world: &'a World) -> Self {
+        Self::World(world)
+    }
+}
+
+impl<'a> From<&'a Plain> for Site<'a> {
+    fn from(plain: &'a Plain) -> Self {
+        Self::Plain(plain)
+    }
+}
+
 /// Every fault: those that touch the whole world first, each beside those of the same ground.
 pub fn all() -> impl Iterator<Item = &'static Fault> {
     table::ALL.iter().copied().flatten()
@@ -88,7 +114,7 @@ impl Fault {
     /// The link that it breaks.
     pub fn link(&self) -> &'static str {
         match self.scope {
-            Scope::World(_) => "production",
+            Scope::World(_) | Scope::Plain => "production",
             Scope::Pair => self.name,
         }
     }
@@ -97,40 +123,41 @@ impl Fault {
     pub fn ground(&self) -> Option<&'static Ground> {
         match self.scope {
             Scope::World(ground) => ground,
-            Scope::Pair => None,
+            Scope::Pair | Scope::Plain => None,
         }
     }
 
     /// Brings what it needs before it can break anything: its ground, or its own namespace and client.
-    pub async fn prepare(&self, world: &World) -> Result<(), FaultError> {
-        match self.scope {
-            Scope::World(Some(ground)) => ground.lay(world).await,
-            Scope::World(None) => Ok(()),
-            Scope::Pair => Ok(world.make_clients(&[&pair::namespace(self.name)]).await?),
+    pub async fn prepare<'a>(&self, site: impl Into<Site<'a>>) -> Result<(), FaultError> {
+        match (self.scope, site.into()) {
+            (Scope::World(Some(ground)), Site::World(world)) => ground.lay(world).await,
+            (Scope::Pair, Site::World(world)) => Ok(world.make_clients(&[&pair::namespace(self.name)]).await?),
+            // Plain servers are raised for it and are all that it needs.
+            _ => Ok(()),
         }
     }
 
-    /// Whether the link that it breaks has mesh objects.
-    pub async fn is_linked(&self, world: &World) -> Result<bool, FaultError> {
-        act::is_linked(world, self).await
+    /// Whether the link that it breaks has mesh objects or, between plain servers, a channel.
+    pub async fn is_linked<'a>(&self, site: impl Into<Site<'a>>) -> Result<bool, FaultError> {
+        act::is_linked(site.into(), self).await
     }
 
-    /// Breaks a world that is prepared.
-    pub async fn apply(&self, world: &World) -> Result<(), FaultError> {
-        act::all(world, self, self.apply).await
+    /// Breaks what is prepared.
+    pub async fn apply<'a>(&self, site: impl Into<Site<'a>>) -> Result<(), FaultError> {
+        act::all(site.into(), self, self.apply).await
     }
 
-    /// Mends the world but leaves what was prepared.
-    pub async fn mend(&self, world: &World) -> Result<(), FaultError> {
-        act::all(world, self, self.mend).await
+    /// Mends it but leaves what was prepared.
+    pub async fn mend<'a>(&self, site: impl Into<Site<'a>>) -> Result<(), FaultError> {
+        act::all(site.into(), self, self.mend).await
     }
 
     /// Takes away what was prepared.
-    pub async fn clear(&self, world: &World) -> Result<(), FaultError> {
-        match self.scope {
-            Scope::World(Some(ground)) => ground.clear(world).await,
-            Scope::World(None) => Ok(()),
-            Scope::Pair => pair::remove(world, self.name).await,
+    pub async fn clear<'a>(&self, site: impl Into<Site<'a>>) -> Result<(), FaultError> {
+        match (self.scope, site.into()) {
+            (Scope::World(Some(ground)), Site::World(world)) => ground.clear(world).await,
+            (Scope::Pair, Site::World(world)) => pair::remove(world, self.name).await,
+            _ => Ok(()),
         }
     }
 
@@ -180,6 +207,7 @@ mod tests {
             .map(|fault| match fault.scope {
                 Scope::World(ground) => ground.map_or("world", |ground| ground.name),
                 Scope::Pair => "pair",
+                Scope::Plain => "plain",
             })
             .collect();
         kinds.dedup();
@@ -198,9 +226,19 @@ mod tests {
                         ["namespace: \"${NS}\"", "name: \"${NS}\""].iter().any(|own| yaml.contains(own))
                     }
                     Act::Rule(.., rule) | Act::NoRule(.., rule) => rule.contains(&"${CLIENT_POD}"),
-                    Act::Sql(..) | Act::Stop(..) | Act::Start(..) => false,
+                    Act::Sql(..) | Act::Stop(..) | Act::Start(..) | Act::Server(..) => false,
                 };
                 assert!(own, "{}: {act:?}", fault.name);
+            }
+        }
+    }
+
+    #[test]
+    fn plain_servers_are_touched_by_their_own_faults_alone() {
+        for fault in all() {
+            let plain = matches!(fault.scope, Scope::Plain);
+            for act in fault.apply.iter().chain(fault.mend) {
+                assert_eq!(matches!(act, Act::Server(..)), plain, "{}: {act:?}", fault.name);
             }
         }
     }

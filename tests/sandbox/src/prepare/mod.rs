@@ -8,7 +8,7 @@ mod istio;
 mod job;
 mod part;
 mod programs;
-mod root;
+pub(crate) mod root;
 mod unpacked;
 mod wheel;
 
@@ -199,10 +199,11 @@ pub fn clean(cache: &Cache, progress: &Progress, cancel: &Cancel) -> Result<u64,
         return Ok(0);
     }
     let _lock = wait_for_lock(cache, progress, cancel)?;
-    let worlds: Vec<String> = match fs::read_dir(cache.worlds()) {
-        Ok(entries) => entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect(),
-        Err(_) => Vec::new(),
-    };
+    let worlds: Vec<String> = [cache.worlds(), cache.plain()]
+        .into_iter()
+        .filter_map(|dir| fs::read_dir(dir).ok())
+        .flat_map(|entries| entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()))
+        .collect();
     if !worlds.is_empty() {
         return Err(PrepareError::InUse { worlds });
     }

@@ -74,10 +74,10 @@ const MYSQL: &[&str] = &[
 const FINISH: &str = "1";
 
 /// User and group of the server in the MySQL image.
-pub(super) const MYSQL_ID: u32 = 999;
+pub(crate) const MYSQL_ID: u32 = 999;
 
 /// Where the MySQL image keeps the data directory that a new server starts from.
-const TEMPLATE: &str = "usr/share/mysql-template";
+pub(crate) const TEMPLATE: &str = "usr/share/mysql-template";
 
 /// What the template is made with: no identity, no keys, no log, and small.
 const INITIALIZE: &[&str] = &[

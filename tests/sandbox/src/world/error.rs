@@ -19,6 +19,15 @@ pub enum WorldError {
         /// The name asked for.
         name: String,
     },
+    /// No pair of that name stands.
+    #[error("there are no plain servers {name:?}; raise them with `cargo sandbox plain up --name {name}`")]
+    NoPlain {
+        /// The name asked for.
+        name: String,
+    },
+    /// There is no MySQL in the cache.
+    #[error("the cache holds no MySQL; fill it with `cargo sandbox prepare`")]
+    NotPrepared,
     /// What is asked for cannot be.
     #[error("cannot raise such a world: {0}")]
     Options(&'static str),

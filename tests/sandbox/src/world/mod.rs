@@ -7,21 +7,21 @@ mod containerd;
 mod control_plane;
 mod down;
 mod error;
-mod files;
+pub(crate) mod files;
 mod hello;
 mod istio;
 mod layout;
 pub(crate) mod links;
-mod lock;
+pub(crate) mod lock;
 mod mysql;
 mod network;
 mod node;
-mod pki;
+pub(crate) mod pki;
 mod process;
 mod rights;
 mod status;
 mod up;
-mod wait;
+pub(crate) mod wait;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,13 @@ use serde::{Deserialize, Serialize};
 pub use access::ExecError;
 pub use control_plane::{CONTROL_PLANE, NODE_DAEMONS};
 pub use down::down;
+pub(crate) use error::While;
 pub use error::WorldError;
 pub use hello::{DEMO, HELLO_ECHO, HELLO_GREETING, HELLO_HTTP};
 pub use istio::NAMESPACE as ISTIO_NAMESPACE;
 pub use layout::Cluster;
 pub use mysql::{Account, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT};
+pub(crate) use mysql::{passwords, quoted};
 pub(crate) use node::Node;
 pub use pki::PkiError;
 pub use process::Proc;
@@ -44,6 +46,7 @@ pub use up::up;
 
 use crate::cache::Cache;
 use layout::Place;
+pub(crate) use layout::valid_name;
 
 /// What a world is made of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

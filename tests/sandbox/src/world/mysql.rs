@@ -80,7 +80,7 @@ pub(crate) fn passwords() -> BTreeMap<String, String> {
 }
 
 /// A string literal of the server's default mode.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 

@@ -23,6 +23,7 @@ macro_rules! rule {
 mod entries;
 mod linked;
 mod pods;
+mod replication;
 mod roads;
 mod visible;
 mod world;
@@ -31,8 +32,16 @@ use super::{Act, Fault, Finder, Mender, Scope};
 use crate::world::Cluster::Dr;
 
 /// Every fault, by what it touches.
-pub(super) const ALL: [&[Fault]; 7] =
-    [world::WORLD, linked::LINKED, entries::ENTRIES, roads::ROADS, visible::VISIBLE, pods::PODS, roads::CUT_OFF];
+pub(super) const ALL: [&[Fault]; 8] = [
+    world::WORLD,
+    linked::LINKED,
+    entries::ENTRIES,
+    roads::ROADS,
+    visible::VISIBLE,
+    pods::PODS,
+    roads::CUT_OFF,
+    replication::PLAIN,
+];
 
 /// Takes the link's own objects away, whatever became of them; `setup` makes them anew.
 const NO_OWN_OBJECTS: Act = Act::KubectlIfThere(
@@ -59,3 +68,6 @@ const MESH: Fault = Fault { scope: Scope::World(None), ..PAIR };
 
 /// What most faults of the link `production` have that break it when it is up.
 const CHANGED: Fault = Fault { scope: Scope::World(None), found_by: Finder::Verify, mended_by: Mender::Table, ..PAIR };
+
+/// What most faults of replication have.
+const REPLICATION: Fault = Fault { scope: Scope::Plain, found_by: Finder::Verify, ..PAIR };
