@@ -68,6 +68,16 @@ impl Role {
     }
 }
 
+/// Whether the account sees every table and its columns in `information_schema`, which shows what an account has any of these
+/// privileges on (MySQL: `Item_func_can_access_column`). REFERENCES is the one of them that lets it do nothing by itself.
+pub(crate) fn all_tables_visible(shown: &[String]) -> bool {
+    const SHOW: [&str; 4] = ["REFERENCES", "SELECT", "INSERT", "UPDATE"];
+    let mut held = shown.iter().filter_map(|line| global_privileges(line)).flatten();
+    // With partial_revokes a schema can be taken out again.
+    let none_revoked = !shown.iter().any(|line| line.starts_with("REVOKE "));
+    none_revoked && held.any(|held| SHOW.iter().any(|wanted| implies(held, wanted)))
+}
+
 /// The privileges of a line that grants on everything.
 fn global_privileges(line: &str) -> Option<impl Iterator<Item = &str>> {
     let (list, _) = line.strip_prefix("GRANT ")?.split_once(" ON *.* TO ")?;
@@ -111,6 +121,20 @@ mod tests {
     fn a_grant_on_one_schema_is_no_grant_on_everything() {
         let shown = lines("GRANT RELOAD, REPLICATION_SLAVE_ADMIN ON `d`.* TO `a`@`%`");
         assert_eq!(Role::ReplicaAdmin.missing(&shown).len(), 2);
+    }
+
+    #[test]
+    fn one_privilege_on_everything_shows_all_tables() {
+        for (shown, all) in [
+            ("GRANT REFERENCES ON *.* TO `a`@`%`", true),
+            ("GRANT SELECT, RELOAD ON *.* TO `a`@`%`", true),
+            ("GRANT ALL PRIVILEGES ON *.* TO `a`@`%`", true),
+            ("GRANT REFERENCES ON *.* TO `a`@`%`\nREVOKE REFERENCES ON `hr`.* FROM `a`@`%`", false),
+            ("GRANT USAGE ON *.* TO `a`@`%`\nGRANT REFERENCES ON `app`.* TO `a`@`%`", false),
+            ("GRANT SHOW VIEW, PROCESS ON *.* TO `a`@`%`", false),
+        ] {
+            assert_eq!(all_tables_visible(&lines(shown)), all, "{shown}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::{
         EntryEndpoint, EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MemberPlace, MeshConfigFacts, MeshFacts,
         NamedEntry, NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ReceiverLogin,
         ServerFacts, ServerSettings, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings,
-        ThreadState, UsedRange,
+        TableFacts, TablesFacts, ThreadState, UsedRange,
     },
     gtid::GtidSet,
     problem::{Fetched, Problem},
@@ -266,6 +266,24 @@ pub(crate) fn server(uuid: &str, id: u32) -> ServerFacts {
         },
         missing_privileges: Vec::new(),
         channels: Vec::new(),
+        rules: Vec::new(),
+        tables: Some(Fetched::Got(TablesFacts {
+            all_visible: true,
+            cut: false,
+            tables: vec![table("shop", "items", 40), table("shop", "orders", 200_000)],
+        })),
+    }
+}
+
+/// A table as it should be.
+pub(crate) fn table(schema: &str, name: &str, rows: u64) -> TableFacts {
+    TableFacts {
+        schema: schema.to_owned(),
+        name: name.to_owned(),
+        engine: Some("InnoDB".to_owned()),
+        rows: Some(rows),
+        has_key: Some(true),
+        columns: Some(7),
     }
 }
 

@@ -5,8 +5,10 @@ mod error;
 mod lock;
 mod observe;
 mod operate;
+mod schema;
 mod statements;
 
 pub use client::{Encryption, Server, Target};
 pub use error::MysqlError;
 pub use lock::Answer;
+pub use observe::Depth;

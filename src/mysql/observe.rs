@@ -14,7 +14,7 @@ use crate::{
     domain::{
         channel::tls_of,
         facts::{ChannelFacts, ChannelSettings, ServerFacts, ServerSettings, ThreadError, ThreadState},
-        grants::{Grant, Role},
+        grants::{self, Grant, Role},
         gtid::GtidSet,
     },
     wait::Deadline,
@@ -23,15 +23,24 @@ use crate::{
 /// A worker's error that only says that it stopped because of another worker.
 const STOPPED_WITH_ANOTHER: u32 = 3030;
 
+/// How much of a server is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// With its tables, which change seldom and take a while to list.
+    Whole,
+    /// Without them.
+    Brief,
+}
+
 /// One row, with what is needed to say which column is not as expected.
-struct Reader<'a> {
-    server: &'a Server,
-    statement: Statement,
-    row: &'a Row,
+pub(super) struct Reader<'a> {
+    pub(super) server: &'a Server,
+    pub(super) statement: Statement,
+    pub(super) row: &'a Row,
 }
 
 impl Reader<'_> {
-    fn get<T: FromValue>(&self, column: &str) -> Result<T, MysqlError> {
+    pub(super) fn get<T: FromValue>(&self, column: &str) -> Result<T, MysqlError> {
         self.server.field(self.statement, self.row, column)
     }
 
@@ -78,20 +87,31 @@ impl Server {
     /// # Errors
     /// [`MysqlError::PrivilegeMissing`] with everything that is missing where the channels may not be read; else as any
     /// statement.
-    pub async fn observe(&mut self, role: Role, deadline: Deadline) -> Result<ServerFacts, MysqlError> {
+    pub async fn observe(&mut self, role: Role, depth: Depth, deadline: Deadline) -> Result<ServerFacts, MysqlError> {
         let shown = self.run(statements::GRANTS, deadline).await?;
         let lines: Vec<String> = shown.iter().filter_map(|row| row.get::<String, _>(0)).collect();
         let missing = role.missing(&lines);
-        let channels = match role {
-            Role::SourceReader | Role::Replication => Vec::new(),
-            Role::ReplicaAdmin => self.channels(deadline).await.map_err(|error| with_all_missing(error, &missing))?,
+        let all_visible = grants::all_tables_visible(&lines);
+        let (channels, rules) = match role {
+            Role::SourceReader | Role::Replication => (Vec::new(), Vec::new()),
+            Role::ReplicaAdmin => {
+                let channels = self.channels(deadline).await.map_err(|error| with_all_missing(error, &missing))?;
+                (channels, self.rules(deadline).await?)
+            }
         };
-        // Last, so that no time of a channel lies after the clock.
+        let mut tables = None;
+        // What made a table that is seen must be among the GTIDs on the source, and what is among the GTIDs must be seen on the
+        // replica: so the tables are read before the GTIDs there, and after them here.
+        let first = role != Role::ReplicaAdmin;
+        if depth == Depth::Whole && first {
+            tables = Some(self.tables(all_visible, deadline).await.into());
+        }
+        // After the channels, so that none of their times lies after the clock.
         let asked = Timestamp::now();
         let row = self.one(statements::SERVER, deadline).await?;
         let took = Timestamp::now().duration_since(asked).max(SignedDuration::ZERO);
         let row = Reader { server: self, statement: statements::SERVER, row: &row };
-        Ok(ServerFacts {
+        let mut facts = ServerFacts {
             server_uuid: row.get::<String>("server_uuid")?.to_ascii_lowercase(),
             server_id: row.get("server_id")?,
             hostname: row.get("hostname")?,
@@ -114,7 +134,13 @@ impl Server {
             settings: settings(&row)?,
             missing_privileges: missing,
             channels,
-        })
+            rules,
+            tables,
+        };
+        if depth == Depth::Whole && !first {
+            facts.tables = Some(self.tables(all_visible, deadline).await.into());
+        }
+        Ok(facts)
     }
 
     /// Every channel but those of group replication.

@@ -29,15 +29,18 @@ statements! {
     LOCK_CHECK "lock_check.sql";
     LOCK_HOLDER "lock_holder.sql";
     LOCK_TAKE "lock_take.sql";
+    REPLICA_RULES "replica_rules.sql";
     RESET_REPLICA_ALL "reset_replica_all.sql";
     SERVER "server.sql";
     SESSION_NAMES "session_names.sql";
     SESSION_SETTINGS "session_settings.sql";
+    SESSION_STATS "session_stats.sql";
     SESSION_WSREP "session_wsrep.sql";
     START_APPLIER "start_applier.sql";
     START_RECEIVER "start_receiver.sql";
     STOP_APPLIER "stop_applier.sql";
     STOP_RECEIVER "stop_receiver.sql";
+    TABLES "tables.sql";
     WORKER_ERRORS "worker_errors.sql";
 }
 

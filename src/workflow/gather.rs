@@ -23,6 +23,7 @@ use crate::{
     },
     k8s::{Cluster, access::Named, lease, observe, pods, surroundings},
     mesh::{objects, probe},
+    mysql::Depth,
     wait::Deadline,
 };
 
@@ -34,8 +35,17 @@ const LOG_LINES: usize = 5;
 pub(crate) enum Extent {
     /// Everything.
     Whole,
-    /// Without what surrounds the link, which changes seldom and takes a request a part.
+    /// Without what surrounds the link and without the servers' tables, which change seldom and take a request a part.
     Link,
+}
+
+impl Extent {
+    fn depth(self) -> Depth {
+        match self {
+            Self::Whole => Depth::Whole,
+            Self::Link => Depth::Brief,
+        }
+    }
 }
 
 /// A member whose server was reached, before the server is looked at.
@@ -51,7 +61,7 @@ struct Reached {
 pub(crate) async fn facts(session: &Session, sides: &Sides, extent: Extent) -> Facts {
     match &session.spec.ends {
         Ends::Mesh(ends) => in_mesh(session, MeshLink::of(&session.spec, ends), sides, extent).await,
-        Ends::Servers(ends) => servers::facts(session, sides, ends).await,
+        Ends::Servers(ends) => servers::facts(session, sides, ends, extent.depth()).await,
     }
 }
 
@@ -63,8 +73,8 @@ async fn in_mesh(session: &Session, mesh: MeshLink<'_>, sides: &Sides, extent: E
                 tokio::join!(reach_source(session, mesh, sides, extent), reach_client(session, mesh, sides, extent));
             // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look
             // errant.
-            let client = look(session, client).await;
-            (entrance, look(session, source).await, client)
+            let client = look(session, client, extent).await;
+            (entrance, look(session, source, extent).await, client)
         },
         around_source(session, mesh, sides, extent),
         around_client(session, sides, extent),
@@ -226,11 +236,12 @@ async fn members(
     Ok(join_all(pods.into_iter().map(reach)).await)
 }
 
-async fn look(session: &Session, members: Members) -> Fetched<Vec<MemberFacts>> {
+async fn look(session: &Session, members: Members, extent: Extent) -> Fetched<Vec<MemberFacts>> {
+    let depth = extent.depth();
     let look = |member: Reached| async {
         let server: Option<Result<ServerFacts, Problem>> = match member.live {
             Some(Ok(mut live)) => {
-                let server = live.observe(session.deadline).await;
+                let server = live.observe(depth, session.deadline).await;
                 live.close(session.deadline).await;
                 Some(server)
             }

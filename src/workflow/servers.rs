@@ -15,7 +15,7 @@ use crate::{
         problem::{Fetched, Problem},
         spec::{ReplicationLink, ServerAddress, ServerEnds, Tls},
     },
-    mysql::Encryption,
+    mysql::{Depth, Encryption},
 };
 
 /// The ways from this machine to both servers.
@@ -53,7 +53,7 @@ impl Direct {
 }
 
 /// Looks at both servers. Never fails: one that cannot be reached is a fact, too.
-pub(super) async fn facts(session: &Session, sides: &Sides, ends: &ServerEnds) -> Facts {
+pub(super) async fn facts(session: &Session, sides: &Sides, ends: &ServerEnds, depth: Depth) -> Facts {
     let at = Timestamp::now();
     let reach = |side| sides.open(side, "", session.deadline);
     let (source, replica, receiver_login) = tokio::join!(
@@ -62,8 +62,8 @@ pub(super) async fn facts(session: &Session, sides: &Sides, ends: &ServerEnds) -
         sides.login_as_receiver(session.deadline.at_most(SERVER))
     );
     // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look errant.
-    let replica = look(session, &ends.replica, replica).await;
-    let source = look(session, &ends.source, source).await;
+    let replica = look(session, &ends.replica, replica, depth).await;
+    let source = look(session, &ends.source, source, depth).await;
     Facts {
         at,
         source: SourceFacts {
@@ -82,10 +82,10 @@ pub(super) async fn facts(session: &Session, sides: &Sides, ends: &ServerEnds) -
     }
 }
 
-async fn look(session: &Session, at: &ServerAddress, reached: Result<Live, Problem>) -> MemberFacts {
+async fn look(session: &Session, at: &ServerAddress, reached: Result<Live, Problem>, depth: Depth) -> MemberFacts {
     let server = match reached {
         Ok(mut live) => {
-            let server = live.observe(session.deadline).await;
+            let server = live.observe(depth, session.deadline).await;
             live.close(session.deadline).await;
             server
         }

@@ -20,7 +20,7 @@ use crate::{
         forward::{Forward, forward},
         secrets,
     },
-    mysql::{Encryption, Server, Target},
+    mysql::{Depth, Encryption, Server, Target},
     wait::Deadline,
 };
 
@@ -97,8 +97,8 @@ pub(crate) struct Live {
 
 impl Live {
     /// Everything of the server that its account's role may see.
-    pub(super) async fn observe(&mut self, deadline: Deadline) -> Result<ServerFacts, Problem> {
-        Ok(self.server.observe(self.role, deadline.at_most(SERVER)).await?)
+    pub(super) async fn observe(&mut self, depth: Depth, deadline: Deadline) -> Result<ServerFacts, Problem> {
+        Ok(self.server.observe(self.role, depth, deadline.at_most(SERVER)).await?)
     }
 
     /// Takes leave of the server, which would log an aborted connection otherwise.

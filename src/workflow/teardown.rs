@@ -26,6 +26,7 @@ use crate::{
     error::Failure,
     k8s::{apply, lease},
     mesh::objects,
+    mysql::Depth,
     wait::{Deadline, Look, poll_until},
 };
 
@@ -247,7 +248,7 @@ impl Steps<'_> {
         let what = format!("what {member} received is applied");
         let cell = tokio::sync::Mutex::new(live);
         let look = || async {
-            let server = cell.lock().await.observe(session.deadline).await?;
+            let server = cell.lock().await.observe(Depth::Brief, session.deadline).await?;
             let channel = server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
             let Some(channel) = channel else { return Ok(Look::Ready(())) };
             let waiting = channel.received.subtract(&server.gtid_executed);

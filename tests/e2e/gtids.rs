@@ -14,7 +14,18 @@ use crate::{
     stage::{Checked, Stage},
 };
 
-pub(crate) const TRIALS: &[(&str, Body)] = &[("gtid_algebra_agrees_with_the_server", gtid_algebra)];
+pub(crate) const TRIALS: &[(&str, Body)] = &[
+    ("gtid_algebra_agrees_with_the_server", gtid_algebra),
+    ("gtids_of_the_replicas_own_are_reported_as_they_grow", growth),
+    ("data_that_no_gtid_stands_for_is_found", without_gtids),
+    ("gtids_that_no_data_stands_for_stop_a_setup", without_data),
+];
+
+const SETUP: [&str; 4] = ["setup", "--source", "production", "--yes"];
+
+/// Rows enough for an estimate to be believed.
+const FILL: &str = "SET SESSION cte_max_recursion_depth = 5000; INSERT INTO audit.entries WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000) SELECT i, 'x' FROM n";
+const TABLE: &str = "CREATE DATABASE audit; CREATE TABLE audit.entries (id INT PRIMARY KEY, what VARCHAR(20))";
 
 /// Pairs of sets that are compared, and how many of them a statement carries.
 const PAIRS: usize = 400;
@@ -83,4 +94,103 @@ fn gtid_algebra(stage: &Stage) -> Checked {
         }
     }
     Ok(())
+}
+
+/// A check of `verify` shows this code, however the command ends.
+fn verify_shows(stage: &Stage, exit: i32, code: &str, seen: &str) -> Checked {
+    let ended = stage.tool().run(&["verify"])?;
+    ended.exits(exit)?;
+    ended.says(&format!("[{code}]"))?;
+    ended.says(seen)
+}
+
+/// A setup is refused with this code and leaves nothing behind.
+fn setup_is_refused(stage: &Stage, code: &str, seen: &[&str]) -> Checked {
+    let before = stage.untouched()?;
+    let ended = stage.tool().run(&SETUP)?;
+    ended.fails(4, code, seen)?;
+    if before == stage.untouched()? {
+        Ok(())
+    } else {
+        Err(format!("the refused setup wrote something\n{ended}").into())
+    }
+}
+
+fn checksums_are_equal(stage: &Stage) -> Checked {
+    let of = |cluster| stage.sql(cluster, "CHECKSUM TABLE audit.entries");
+    let (source, replica) = (of(Cluster::Production)?, of(Cluster::Dr)?);
+    if source == replica && !source.contains("NULL") {
+        Ok(())
+    } else {
+        Err(format!("{source} is not {replica}").into())
+    }
+}
+
+fn growth(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    stage.sql(Cluster::Dr, "CREATE DATABASE before_setup; DROP DATABASE before_setup")?;
+    stage.linked()?;
+    stage.tool().run(&["verify"])?.says("all there when the link was set up")?;
+    stage.sql(Cluster::Dr, "CREATE DATABASE after_setup; DROP DATABASE after_setup")?;
+    verify_shows(stage, 0, "PXL522", "2 transaction(s) of its own more than when the link was set up")?;
+    // Another setup does not take it for granted.
+    stage.linked()?;
+    verify_shows(stage, 0, "PXL522", "2 transaction(s)")
+}
+
+/// Rows that were loaded on the source without the binary log.
+fn without_gtids(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let quietly = |cluster, statement: &str| stage.sql(cluster, &format!("SET sql_log_bin = 0; {statement}"));
+    quietly(Cluster::Production, &format!("{TABLE}; {FILL}"))?;
+    verify_shows(stage, 4, "PXL536", "audit.entries")?;
+    // The table is there and its rows are not.
+    quietly(Cluster::Dr, TABLE)?;
+    verify_shows(stage, 0, "PXL537", "audit.entries: about 3000 rows on source pxc-0, 0 here")?;
+    // Mended as the code's text says: the table is copied with what it holds.
+    quietly(Cluster::Dr, FILL)?;
+    let ended = stage.tool().run(&["verify"])?;
+    ended.exits(0)?;
+    if ended.stdout.contains("PXL537") {
+        return Err(format!("the rows are there\n{ended}").into());
+    }
+    checksums_are_equal(stage)?;
+    for cluster in Cluster::ALL {
+        quietly(cluster, "DROP DATABASE audit")?;
+    }
+    Ok(())
+}
+
+/// A replica whose GTIDs were lost or set by hand, and a source whose GTIDs were lost.
+fn without_data(stage: &Stage) -> Checked {
+    stage.linked()?;
+    stage.sql(Cluster::Production, &format!("{TABLE}; {FILL}"))?;
+    stage.tool().run(&[&SETUP[..], &["--wait", "caught-up"]].concat())?.exits(0)?;
+    stage.unlinked()?;
+    let executed =
+        |cluster| Ok::<_, libtest_mimic::Failed>(stage.sql(cluster, "SELECT @@gtid_executed")?.replace('\n', ""));
+    let (of_source, of_replica) = (executed(Cluster::Production)?, executed(Cluster::Dr)?);
+    let reset = |cluster, to: &str| {
+        stage.sql(cluster, &format!("RESET BINARY LOGS AND GTIDS; SET GLOBAL gtid_purged = '{to}'"))
+    };
+
+    // The data is there and its GTIDs are not: nothing is played over it.
+    reset(Cluster::Dr, "")?;
+    setup_is_refused(stage, "PXL539", &["audit.entries"])?;
+    // The GTIDs are there and the data is not.
+    stage.sql(Cluster::Dr, "SET sql_log_bin = 0; RENAME TABLE audit.entries TO audit.kept")?;
+    reset(Cluster::Dr, &of_replica)?;
+    setup_is_refused(stage, "PXL536", &["audit.entries"])?;
+    stage.sql(Cluster::Dr, "SET sql_log_bin = 0; RENAME TABLE audit.kept TO audit.entries")?;
+    // The source's own history is gone: its next transactions would be taken for known.
+    reset(Cluster::Production, "")?;
+    setup_is_refused(stage, "PXL504", &["the two have gone separate ways"])?;
+
+    // What was not written to since gets back the set that belongs to it.
+    reset(Cluster::Production, &of_source)?;
+    stage.linked()?;
+    stage.sql(Cluster::Production, "INSERT INTO audit.entries VALUES (90000, 'after')")?;
+    stage.tool().run(&[&SETUP[..], &["--wait", "caught-up"]].concat())?.exits(0)?;
+    checksums_are_equal(stage)?;
+    stage.sql(Cluster::Production, "DROP DATABASE audit").map(drop)
 }

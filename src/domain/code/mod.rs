@@ -193,6 +193,14 @@ codes! {
     CommitOrderLost 530 Checks "the applier commits in another order than the source" [];
     RelayLogKept 531 Checks "a torn relay log would be read again after a crash" [];
     KnownServerBug 532 Checks "the server's release has a known bug of replication" [];
+    FailoverListed 533 Checks "a failover list moves the channel" [];
+    NoPrimaryKey 534 Checks "tables have no primary key" [];
+    NotTransactional 535 Checks "tables are not InnoDB's" [];
+    TablesMissing 536 Checks "the replica lacks tables that no transaction will bring" [];
+    RowsMissing 537 Checks "the replica's tables have far fewer rows" [];
+    ColumnsDiffer 538 Checks "tables have other columns on the replica" [];
+    DataWithoutGtids 539 Checks "the replica has the data and not the GTIDs" [];
+    TablesUnseen 540 Checks "the tables cannot be compared" [];
 
     LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
     LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];

@@ -3,6 +3,7 @@
 mod cluster;
 mod mesh;
 mod objects;
+mod schema;
 mod server;
 mod service;
 mod surroundings;
@@ -20,6 +21,7 @@ pub use mesh::{
     DirectFacts, EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, Moved, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd,
 };
 pub use objects::{ChangedField, OwnObject};
+pub use schema::{RuleFacts, RuleKind, TableFacts, TablesFacts};
 pub use server::{ChannelFacts, ChannelSettings, ReceiverLogin, ServerFacts, ServerSettings, ThreadError, ThreadState};
 pub use service::{BackendFacts, HostPortFacts, IngressFacts, PxcFacts, ServiceFacts, ServicePortFacts};
 pub use surroundings::{ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, SourceSurroundings};

@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::{gtid::GtidSet, spec::Tls};
+use super::{
+    super::{gtid::GtidSet, problem::Fetched, spec::Tls},
+    RuleFacts, TablesFacts,
+};
 
 /// A server that answered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +60,12 @@ pub struct ServerFacts {
     pub missing_privileges: Vec<String>,
     /// Every channel of a replica's member, the group replication ones left out; those of a source's member are not read.
     pub channels: Vec<ChannelFacts>,
+    /// Failover lists and filters of a replica's member; those of a source's member are not read.
+    #[serde(default)]
+    pub rules: Vec<RuleFacts>,
+    /// Its tables; `None` where they were not looked at this time.
+    #[serde(default)]
+    pub tables: Option<Fetched<TablesFacts>>,
 }
 
 /// Variables that decide whether the replica understands what the source writes, and how its applier works.

@@ -276,13 +276,7 @@ fn judge_privileges(
     if server.missing_privileges.is_empty() {
         return asked.passed(["every privilege that is needed"]);
     }
-    let user = match side {
-        Side::Source => {
-            let account = link.replication.source_account.as_ref();
-            &account.unwrap_or(&link.replication.account).user
-        }
-        Side::Replica | Side::Client => &link.replication.replica_account.user,
-    };
+    let user = sql_account(link, side);
     let mut problem = Problem::new(
         Code::PrivilegeMissing,
         format!("account `{user}` on {} lacks {}", named(side, one), server.missing_privileges.join(", ")),
@@ -296,6 +290,15 @@ fn judge_privileges(
         problem = problem.seen(format!("not granted: {privilege}{scope}"));
     }
     asked.failed(problem.hint(hint))
+}
+
+/// The account that reads the servers of a side.
+pub(super) fn sql_account(link: ReplicationLink<'_>, side: Side) -> &str {
+    let replication = link.replication;
+    match side {
+        Side::Source => &replication.source_account.as_ref().unwrap_or(&replication.account).user,
+        Side::Replica | Side::Client => &replication.replica_account.user,
+    }
 }
 
 /// A string literal for a statement that a person will run; empty for what cannot be written as one.

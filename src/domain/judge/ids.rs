@@ -76,6 +76,12 @@ checks! {
     APPLIER_ORDER "applier.order" Prerequisites "does the replica commit in the source's order?";
     RELAY_LOG "relay_log.recovery" Prerequisites "does a member that crashed fetch anew what it had not applied?";
     SERVER_BUGS "server.bugs" Prerequisites "has the server's release no known bug that ends replication?";
+    TABLES_THERE "schema.tables" Prerequisites "has the replica every table that no transaction will bring?";
+    TABLES_ROWS "schema.rows" Prerequisites "are about as many rows in the replica's tables as in the source's?";
+    TABLES_COLUMNS "schema.columns" Prerequisites "have the tables the same columns on both sides?";
+    TABLES_KEYED "schema.keys" Prerequisites "has every table of the source a primary key?";
+    TABLES_ENGINE "schema.engines" Prerequisites "are all tables of the source InnoDB's?";
+    CHANNEL_RULES "channel.rules" Prerequisites "does no failover list move the channel?";
     CHANNEL_ENCRYPTED "channel.encrypted" Prerequisites "is what travels between the clusters encrypted?";
     GTID_PURGED "gtid.purged" Prerequisites "does the source still have what the replica lacks?";
     GTID_MOVES "gtid.moves" Prerequisites "could the channel go on from every member of the replica?";
@@ -92,10 +98,10 @@ checks! {
     REPLICATION_LAG "replication.lag" Replication "is the lag within its thresholds?";
 }
 
-/// Checks that advise: they look at what surrounds a link, by permissions that are optional, to say before a setup what its proof
-/// would stumble over. Where one of them cannot be answered the proof decides, so that it stops nothing and is no more than a
+/// Checks that advise: they look at what surrounds a link and at the servers' tables, by permissions and privileges that are
+/// optional, to say before a setup what its proof would stumble over. Where one of them cannot be answered the proof decides, so that it stops nothing and is no more than a
 /// warning in the end. A failed one stops a setup as any other does.
-const ADVISORY: [CheckId; 15] = [
+const ADVISORY: [CheckId; 20] = [
     ISTIOD_READY,
     HOST_NO_SERVICE,
     PORT_UNSHARED,
@@ -111,6 +117,11 @@ const ADVISORY: [CheckId; 15] = [
     SOURCE_PEERS,
     EGRESS_OPEN,
     INGRESS_OPEN,
+    TABLES_THERE,
+    TABLES_ROWS,
+    TABLES_COLUMNS,
+    TABLES_KEYED,
+    TABLES_ENGINE,
 ];
 
 /// Whether a check only advises: unknown, it stops no setup and counts as a warning.

@@ -2,11 +2,13 @@
 
 mod binlog;
 mod bugs;
+mod data;
 mod gtids;
 mod identities;
 mod moves;
 mod pairs;
 mod settings;
+mod tables;
 
 use super::{ask, ids, member, members, servers, source_is_endpoints};
 use crate::domain::{
@@ -50,6 +52,8 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
         }
     }
     checks.extend(settings::plain(spec));
+    checks.extend(tables::of_source(spec, facts));
+    checks.extend(data::compared(spec, facts));
     for (one, server) in servers(facts, Side::Replica) {
         checks.push(gtids::errant(spec, facts, one, server));
     }
@@ -81,8 +85,17 @@ fn unread_source(facts: &Facts) -> Option<Check> {
 const BY_SERVER: [CheckId; 5] =
     [ids::GTID_MODE, ids::BINLOG_ENABLED, ids::BINLOG_FORMAT, ids::SERVER_IDS, ids::SERVER_BUGS];
 
-const BY_REPLICA: [CheckId; 5] =
-    [ids::REPLICA_READ_ONLY, ids::REPLICA_SKIP_START, ids::APPLIER_ORDER, ids::RELAY_LOG, ids::GTID_ERRANT];
+const BY_REPLICA: [CheckId; 9] = [
+    ids::REPLICA_READ_ONLY,
+    ids::REPLICA_SKIP_START,
+    ids::APPLIER_ORDER,
+    ids::RELAY_LOG,
+    ids::CHANNEL_RULES,
+    ids::GTID_ERRANT,
+    ids::TABLES_THERE,
+    ids::TABLES_ROWS,
+    ids::TABLES_COLUMNS,
+];
 
 /// A server that could not be read: everything about it depends on its login.
 fn unread_member(side: Side, one: &MemberFacts, problem: &Problem) -> Vec<Check> {
@@ -117,6 +130,7 @@ fn of_server(
             checks.push(settings::skip_start(facts, one, server, asked(ids::REPLICA_SKIP_START)));
             checks.push(settings::commit_order(spec, one, server, asked(ids::APPLIER_ORDER)));
             checks.push(settings::relay_log(one, server, asked(ids::RELAY_LOG)));
+            checks.push(settings::failover(spec, one, server, asked(ids::CHANNEL_RULES)));
         }
     }
     checks

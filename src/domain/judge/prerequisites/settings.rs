@@ -4,7 +4,7 @@ use super::super::{Asked, ask, ids, members, named};
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::{ChannelFacts, Facts, MemberFacts, ServerFacts},
+    facts::{ChannelFacts, Facts, MemberFacts, RuleFacts, RuleKind, ServerFacts},
     hint::Hint,
     problem::Problem,
     quote,
@@ -85,6 +85,25 @@ pub(super) fn relay_log(one: &MemberFacts, server: &ServerFacts, asked: Asked) -
                 "it cannot be set at run time: write `relay_log_recovery=ON` into the configuration of every member",
             )),
     )
+}
+
+/// Hosts to which the server would move the channel by itself.
+pub(super) fn failover(spec: ReplicationLink<'_>, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+    let channel = &spec.replication.channel;
+    let own = |rule: &&RuleFacts| rule.kind == RuleKind::Failover && rule.channel.eq_ignore_ascii_case(channel);
+    let listed: Vec<&RuleFacts> = server.rules.iter().filter(own).collect();
+    if listed.is_empty() {
+        return asked.passed(["no failover list for the link's channel"]);
+    }
+    let name = named(Side::Replica, one);
+    let message = format!("{name} has {} host(s) in its own failover list for channel `{channel}`", listed.len());
+    let problem =
+        listed.iter().fold(Problem::new(Code::FailoverListed, message), |problem, rule| problem.seen(&rule.rule));
+    let show = "SELECT * FROM performance_schema.replication_asynchronous_connection_failover";
+    asked.warned(problem.hint(
+        Hint::text("none of them is the mesh name: take them out with asynchronous_connection_failover_delete_source(), or leave this channel to whoever keeps the list and give the link another `replication.channel`")
+            .sql(name, show),
+    ))
 }
 
 /// A channel without TLS works, and must have been asked for in so many words. Nothing was looked at, so nothing is said of

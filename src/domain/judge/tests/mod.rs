@@ -2,6 +2,7 @@
 
 mod access;
 mod channel;
+mod data;
 mod direct;
 mod endpoints;
 mod gtids;

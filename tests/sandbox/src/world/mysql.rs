@@ -68,8 +68,12 @@ struct Grants {
 }
 
 const GRANTS: Grants = Grants {
-    source: &["REPLICATION CLIENT, PROCESS ON *.*", "SELECT ON performance_schema.*"],
-    replica: &["REPLICATION_SLAVE_ADMIN ON *.*", "RELOAD, REPLICATION CLIENT ON *.*", "SELECT ON performance_schema.*"],
+    source: &["REPLICATION CLIENT, PROCESS, REFERENCES ON *.*", "SELECT ON performance_schema.*"],
+    replica: &[
+        "REPLICATION_SLAVE_ADMIN ON *.*",
+        "RELOAD, REPLICATION CLIENT, REFERENCES ON *.*",
+        "SELECT ON performance_schema.*",
+    ],
     replication: &["REPLICATION SLAVE, REPLICATION CLIENT ON *.*"],
 };
 
