@@ -202,6 +202,7 @@ fn surroundings() -> ClientSurroundings {
         network_policies: Fetched::Got(Vec::new()),
         authorizations: Fetched::Got(Vec::new()),
         remote_clusters: Fetched::Got(Vec::new()),
+        operators: Fetched::Got(Vec::new()),
     }
 }
 

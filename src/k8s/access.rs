@@ -188,6 +188,7 @@ mod tests {
         ("list", "security.istio.io", "authorizationpolicies", Scope::Istio),
         ("get", "", "configmaps", Scope::Istio),
         ("list", "", "secrets", Scope::Istio),
+        ("list", "pxc.percona.com", "perconaxtradbclusters", Scope::Members),
     ];
 
     fn strings<'a>(rule: &'a Value, key: &str) -> Vec<&'a str> {

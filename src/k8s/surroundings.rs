@@ -25,7 +25,7 @@ use crate::{
         code::Code,
         facts::{
             ClientSurroundings, IstiodFacts, MeshConfigFacts, NamedPort, NamedRule, NamedService, ObjectFacts,
-            SourceSurroundings,
+            OperatorChannel, OperatorFacts, SourceSurroundings,
         },
         problem::{Fetched, Problem},
     },
@@ -42,7 +42,17 @@ const METADATA: [&str; 1] = ["ISTIO_META_DNS_CAPTURE"];
 
 /// What surrounds the pods that use the mesh name; `istiods` are the control planes of that cluster.
 pub async fn client(cluster: &Cluster, istiods: &[IstiodFacts], deadline: Deadline) -> ClientSurroundings {
-    let (namespace, mesh_configs, services, sidecars, rules, network_policies, authorizations, remote_clusters) = tokio::join!(
+    let (
+        namespace,
+        mesh_configs,
+        services,
+        sidecars,
+        rules,
+        network_policies,
+        authorizations,
+        remote_clusters,
+        operators,
+    ) = tokio::join!(
         labels(cluster, deadline),
         mesh_configs(cluster, istiods, deadline),
         services(cluster, Api::all(cluster.client()), deadline),
@@ -51,6 +61,7 @@ pub async fn client(cluster: &Cluster, istiods: &[IstiodFacts], deadline: Deadli
         network_policies(cluster, deadline),
         both(cluster, "security.istio.io", "AuthorizationPolicy", "authorizationpolicies", deadline),
         remote_clusters(cluster, deadline),
+        operators(cluster, deadline),
     );
     ClientSurroundings {
         namespace: namespace.into(),
@@ -61,6 +72,7 @@ pub async fn client(cluster: &Cluster, istiods: &[IstiodFacts], deadline: Deadli
         network_policies: network_policies.into(),
         authorizations: authorizations.into(),
         remote_clusters: remote_clusters.into(),
+        operators: operators.into(),
     }
 }
 
@@ -241,6 +253,21 @@ async fn remote_clusters(cluster: &Cluster, deadline: Deadline) -> Result<Vec<St
     Ok(list.items.into_iter().map(name).collect())
 }
 
+async fn operators(cluster: &Cluster, deadline: Deadline) -> Result<Vec<OperatorFacts>, K8sError> {
+    let resource = istio("pxc.percona.com", "v1", "PerconaXtraDBCluster", "perconaxtradbclusters");
+    let api: Api<DynamicObject> = Api::namespaced_with(cluster.client(), cluster.namespace(), &resource);
+    Ok(listed(cluster, &api, "perconaxtradbclusters", deadline).await?.iter().map(operator).collect())
+}
+
+fn operator(object: &DynamicObject) -> OperatorFacts {
+    let channels = object.data["spec"]["pxc"]["replicationChannels"].as_array().into_iter().flatten();
+    let channel = |channel: &Value| OperatorChannel {
+        name: channel["name"].as_str().unwrap_or_default().to_owned(),
+        is_source: channel["isSource"].as_bool().unwrap_or_default(),
+    };
+    OperatorFacts { name: object.name_any(), channels: channels.map(channel).collect() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,6 +284,21 @@ mod tests {
         );
         assert_eq!(judged(&manifest::read("rootNamespace: istio-system").unwrap()), json!({}));
         assert_eq!(manifest::read("a: [b"), None);
+    }
+
+    #[test]
+    fn an_operators_resource_shows_the_channels_that_it_is_to_manage() {
+        let object: DynamicObject = serde_json::from_value(json!({
+            "metadata": {"name": "cluster1"},
+            "spec": {"pxc": {"size": 3, "replicationChannels": [
+                {"name": "to_dr", "isSource": true}, {"name": "production", "sourcesList": [{"host": "192.0.2.1"}]},
+            ]}},
+        }))
+        .unwrap();
+        let operator = operator(&object);
+        let shown: Vec<_> =
+            operator.channels.iter().map(|channel| (channel.name.as_str(), channel.is_source)).collect();
+        assert_eq!((operator.name.as_str(), shown), ("cluster1", vec![("to_dr", true), ("production", false)]));
     }
 
     #[test]

@@ -201,6 +201,9 @@ codes! {
     ColumnsDiffer 538 Checks "tables have other columns on the replica" [];
     DataWithoutGtids 539 Checks "the replica has the data and not the GTIDs" [];
     TablesUnseen 540 Checks "the tables cannot be compared" [];
+    OperatorOwnsChannel 541 Checks "the operator's resource names the link's channel" [];
+    OperatorOpensReplica 542 Checks "the operator opens the replica to writers" [];
+    OperatorStopsChannels 543 Checks "the operator stops the channels of a former writer" [];
 
     LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
     LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];

@@ -24,7 +24,10 @@ pub use objects::{ChangedField, OwnObject};
 pub use schema::{RuleFacts, RuleKind, TableFacts, TablesFacts};
 pub use server::{ChannelFacts, ChannelSettings, ReceiverLogin, ServerFacts, ServerSettings, ThreadError, ThreadState};
 pub use service::{BackendFacts, HostPortFacts, IngressFacts, PxcFacts, ServiceFacts, ServicePortFacts};
-pub use surroundings::{ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, SourceSurroundings};
+pub use surroundings::{
+    ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, OperatorChannel, OperatorFacts,
+    SourceSurroundings,
+};
 
 use super::problem::{Fetched, Problem};
 

@@ -31,6 +31,26 @@ pub struct ClientSurroundings {
     pub authorizations: Fetched<Vec<ObjectFacts>>,
     /// The clusters that istiod reads besides its own, by the names that their secrets give them.
     pub remote_clusters: Fetched<Vec<String>>,
+    /// The `PerconaXtraDBCluster`s of the pods' namespace; none where no such operator was ever installed.
+    pub operators: Fetched<Vec<OperatorFacts>>,
+}
+
+/// A `PerconaXtraDBCluster`, reduced to what its operator does about replication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorFacts {
+    /// Its name.
+    pub name: String,
+    /// `spec.pxc.replicationChannels`, in the order listed: the first one decides whether the cluster is a replica.
+    pub channels: Vec<OperatorChannel>,
+}
+
+/// A channel that an operator's resource names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorChannel {
+    /// `name`.
+    pub name: String,
+    /// `isSource`: others replicate from this cluster by it, and the operator makes no such channel here.
+    pub is_source: bool,
 }
 
 impl ClientSurroundings {
@@ -48,6 +68,7 @@ impl ClientSurroundings {
             network_policies: failed(problem),
             authorizations: failed(problem),
             remote_clusters: failed(problem),
+            operators: failed(problem),
         }
     }
 }

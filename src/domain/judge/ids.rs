@@ -81,6 +81,7 @@ checks! {
     TABLES_COLUMNS "schema.columns" Prerequisites "have the tables the same columns on both sides?";
     TABLES_KEYED "schema.keys" Prerequisites "has every table of the source a primary key?";
     TABLES_ENGINE "schema.engines" Prerequisites "are all tables of the source InnoDB's?";
+    OPERATOR "replica.operator" Prerequisites "does no operator manage the replica's channels or open its members?";
     CHANNEL_RULES "channel.rules" Prerequisites "does no failover list move the channel?";
     CHANNEL_ENCRYPTED "channel.encrypted" Prerequisites "is what travels between the clusters encrypted?";
     GTID_PURGED "gtid.purged" Prerequisites "does the source still have what the replica lacks?";
@@ -101,7 +102,7 @@ checks! {
 /// Checks that advise: they look at what surrounds a link and at the servers' tables, by permissions and privileges that are
 /// optional, to say before a setup what its proof would stumble over. Where one of them cannot be answered the proof decides, so that it stops nothing and is no more than a
 /// warning in the end. A failed one stops a setup as any other does.
-const ADVISORY: [CheckId; 20] = [
+const ADVISORY: [CheckId; 21] = [
     ISTIOD_READY,
     HOST_NO_SERVICE,
     PORT_UNSHARED,
@@ -122,6 +123,7 @@ const ADVISORY: [CheckId; 20] = [
     TABLES_COLUMNS,
     TABLES_KEYED,
     TABLES_ENGINE,
+    OPERATOR,
 ];
 
 /// Whether a check only advises: unknown, it stops no setup and counts as a warning.

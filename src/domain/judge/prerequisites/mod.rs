@@ -6,6 +6,7 @@ mod data;
 mod gtids;
 mod identities;
 mod moves;
+mod operator;
 mod pairs;
 mod settings;
 mod tables;
@@ -52,6 +53,7 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
         }
     }
     checks.extend(settings::plain(spec));
+    checks.extend(operator::operator(spec, facts));
     checks.extend(tables::of_source(spec, facts));
     checks.extend(data::compared(spec, facts));
     for (one, server) in servers(facts, Side::Replica) {

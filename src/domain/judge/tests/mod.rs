@@ -9,6 +9,7 @@ mod gtids;
 mod injection;
 mod mesh;
 mod name;
+mod operator;
 mod path;
 mod peer;
 mod policies;
