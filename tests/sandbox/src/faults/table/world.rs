@@ -210,6 +210,39 @@ pub(super) const WORLD: &[Fault] = &[
         ],
     },
     Fault {
+        name: "operator-channel",
+        what: "a resource of Percona's operator names the link's channel",
+        scope: Scope::World(None),
+        found_by: Finder::Setup,
+        rows: &[],
+        code: "PXL541",
+        evidence: &["PerconaXtraDBCluster/sandbox-fault: production (isSource: false)"],
+        mended_by: Mender::Table,
+        apply: &[
+            Act::Apply(Dr, include_str!("../manifests/operator-channel.yaml")),
+            Act::Kubectl(
+                Dr,
+                &[
+                    "-n",
+                    "pxc",
+                    "label",
+                    "pod",
+                    "pxc-0",
+                    "app.kubernetes.io/instance=sandbox-fault",
+                    "app.kubernetes.io/component=pxc",
+                    "--overwrite",
+                ],
+            ),
+        ],
+        mend: &[
+            Act::KubectlIfThere(Dr, &["delete", "crd/perconaxtradbclusters.pxc.percona.com", "--ignore-not-found"]),
+            Act::Kubectl(
+                Dr,
+                &["-n", "pxc", "label", "pod", "pxc-0", "app.kubernetes.io/instance-", "app.kubernetes.io/component-"],
+            ),
+        ],
+    },
+    Fault {
         name: "permissive-hang",
         what: "the source's sidecars wait for the client to speak first",
         scope: Scope::World(Some(&SOURCE_SIDECAR)),
