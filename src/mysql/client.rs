@@ -269,8 +269,17 @@ fn connect_error(server: &str, user: &str, error: Error) -> MysqlError {
         Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
             MysqlError::Plugin { server, user: user.to_owned(), plugin: name }
         }
+        other if is_tls(&other) => MysqlError::Tls { server, text: innermost(&other) },
         other => MysqlError::Unreachable { server, text: innermost(&other) },
     }
+}
+
+/// Whether a handshake failed: a certificate that is refused comes as an error of the stream, with TLS's own inside.
+fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source()).any(|error| {
+        let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        inside.is_some_and(|inside| inside.is::<rustls::Error>()) || error.is::<rustls::Error>()
+    })
 }
 
 /// The last cause of a chain: the driver's wrappers repeat its text or say less.

@@ -216,7 +216,7 @@ impl MysqlError {
                 "see that mysqld runs in the member and listens on its port, then run the command again",
             )),
             Self::Tls { .. } => Some(Hint::text(
-                "give the server a certificate of X.509 version 3 and TLS 1.2 or later, and `ssl_cert` and `ssl_key` that it can read",
+                "give the server a certificate of X.509 version 3 and TLS 1.2 or later, and `ssl_cert` and `ssl_key` that it can read; where the certificate is verified it must come from the authority in `replication.tls.ca` and name the host that is dialled",
             )),
             Self::Refused { server, user, errno, text } => Cause::of(Some((*errno).into()), text).hint(server, user),
             Self::Statement { server, account, errno, text, .. } => {

@@ -26,6 +26,7 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("two_setups_at_once", two_at_once),
     ("an_interrupted_setup_goes_on", interrupted),
     ("a_channel_without_tls", without_tls),
+    ("what_docker_compose_makes", compose),
 ];
 
 fn insert(duo: &Duo, what: &str) -> Checked {
@@ -210,6 +211,50 @@ fn without_tls() -> Checked {
         ended.exits(0).map(|()| ended)
     })?;
     ended.says("PXL413")
+}
+
+/// What docker-compose.yml has its servers run, run here: the statements that make the accounts, and the script that makes the
+/// certificates. A link stands on both.
+fn compose() -> Checked {
+    let compose: serde_yaml::Value = serde_yaml::from_str(include_str!("../../docker-compose.yml"))?;
+    let content = |name: &str| compose["configs"][name]["content"].as_str().map(str::to_owned).ok_or("no such config");
+    let duo = Duo::raise("e2e-compose")?;
+    // The pair's own accounts give way.
+    let gone = "SET sql_log_bin = 0; DROP USER IF EXISTS pxc_link@'%', repl@'%';";
+    for (end, name) in [(End::Source, "source-accounts"), (End::Replica, "replica-accounts")] {
+        let mut statements = content(name)?;
+        for (variable, value) in duo.plain.environment() {
+            statements = statements.replace(&format!("${{{variable}:?set it in .env}}"), &value);
+        }
+        if statements.contains("${") {
+            return Err(format!("a variable nobody knows: {statements}").into());
+        }
+        duo.sql(end, &format!("{gone} {statements}"))?;
+    }
+    let script = compose["services"]["certificates"]["command"][0].as_str().ok_or("no script")?;
+    // It runs as root there, and here as the servers' user already.
+    let script = script.replace("/tls", "tls/made").replace("chown 999:999 source.key", "");
+    let names = "openssl verify -CAfile ca.crt -verify_hostname source source.crt; \
+                 openssl verify -CAfile ca.crt -verify_hostname replica source.crt || echo not of replica";
+    let said =
+        duo.now(duo.plain.shell_with("usr/bin/openssl", End::Source, &format!("mkdir tls/made; {script}\n{names}")))?;
+    for text in ["source.crt: OK", "not of replica"] {
+        if !said.contains(text) {
+            return Err(format!("`{text}` was expected\n{said}").into());
+        }
+    }
+    let tls = "SET GLOBAL ssl_ca='{home}/ca.crt'; SET GLOBAL ssl_cert='{home}/source.crt'; SET GLOBAL ssl_key='{home}/source.key'; ALTER INSTANCE RELOAD TLS";
+    let home = duo.plain.home(End::Source).join("tls/made");
+    duo.sql(End::Source, &tls.replace("{home}", &home.display().to_string()))?;
+    // The new certificate names `source` and no address, so it is refused as that of 127.0.0.1.
+    let refused = duo.tool().run(&["setup", "--yes"])?;
+    refused.fails(4, "PXL405", &[])?;
+    // By its own certificate the link stands on the accounts as they were made.
+    duo.now(duo.plain.shut_down(End::Source))?;
+    duo.now(duo.plain.start(End::Source, &[]))?;
+    duo.linked()?;
+    duo.rows_arrive()?;
+    duo.tool().run(&["teardown", "--yes"])?.exits(0)
 }
 
 /// Tries until it is good: a receiver sees the end of its source a moment later.

@@ -48,10 +48,15 @@ impl Grants {
 /// The prepared MySQL: the root with its programs, and the data directory that a new server starts from.
 pub(super) fn programs(cache: &Cache) -> Result<(PathBuf, PathBuf), WorldError> {
     let layers = cache.part("images").join(LAYERS);
-    let roots = || fs::read_dir(&layers).into_iter().flatten().flatten().map(|entry| entry.path().join("fs"));
-    let image = roots().find(|root| root.join("usr/sbin/mysqld").exists());
-    let template = roots().map(|root| root.join(TEMPLATE)).find(|template| template.exists());
-    image.zip(template).ok_or(WorldError::NotPrepared)
+    let with = |path: &str| root_with(&layers, path);
+    let template = with(TEMPLATE).map(|root| root.join(TEMPLATE));
+    with("usr/sbin/mysqld").zip(template).ok_or(WorldError::NotPrepared)
+}
+
+/// The root of an unpacked layer that has a file.
+fn root_with(layers: &Path, path: &str) -> Option<PathBuf> {
+    let mut roots = fs::read_dir(layers).into_iter().flatten().flatten().map(|entry| entry.path().join("fs"));
+    roots.find(|root| root.join(path).exists())
 }
 
 /// Every server whose directory is below `dir`, recorded or not.
@@ -72,9 +77,20 @@ impl Plain {
 
     /// Runs a script in the directory of a server, as the servers' user and with the programs of their image.
     pub async fn shell(&self, end: End, script: &str) -> Result<String, WorldError> {
+        self.shell_in(&self.image, end, script).await
+    }
+
+    /// The same with the programs of the image that has one of them, such as `usr/bin/openssl`.
+    pub async fn shell_with(&self, program: &str, end: End, script: &str) -> Result<String, WorldError> {
+        let layers = self.image.parent().and_then(Path::parent).ok_or(WorldError::NotPrepared)?;
+        let image = root_with(layers, program).ok_or(WorldError::NotPrepared)?;
+        self.shell_in(&image, end, script).await
+    }
+
+    async fn shell_in(&self, image: &Path, end: End, script: &str) -> Result<String, WorldError> {
         let argv = ["sh", "-euc", script].map(str::to_owned).into();
         let output = tokio::time::timeout(SQL_DEADLINE, async {
-            let mut command = self.confined(&self.home(end), argv)?;
+            let mut command = self.confined(image, &self.home(end), argv)?;
             command.stdin(Stdio::null()).kill_on_drop(true).output().await
         });
         let output = output.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
@@ -139,7 +155,7 @@ impl Plain {
         argv.extend(options.iter().map(ToString::to_string));
         let log = File::options().create(true).append(true).open(self.dir.join(format!("{end}.start.log")));
         let start = || {
-            let mut command = self.confined(&home, argv)?;
+            let mut command = self.confined(&self.image, &home, argv)?;
             let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log?).spawn()?;
             let id = child.id().and_then(|id| i32::try_from(id).ok());
             id.and_then(Proc::of).ok_or_else(|| io::Error::other("it ended at once"))
@@ -155,7 +171,7 @@ impl Plain {
             .map(str::to_owned)
             .collect();
         let run = async {
-            let mut command = self.confined(&home, argv)?;
+            let mut command = self.confined(&self.image, &home, argv)?;
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
             let mut child = command.spawn()?;
             if let Some(mut stdin) = child.stdin.take() {
@@ -169,9 +185,9 @@ impl Plain {
         judged(&output.while_doing(|| format!("run SQL on the {end}"))?, &format!("mysql on the {end}"))
     }
 
-    fn confined(&self, home: &Path, argv: Vec<String>) -> io::Result<tokio::process::Command> {
+    fn confined(&self, image: &Path, home: &Path, argv: Vec<String>) -> io::Result<tokio::process::Command> {
         let parent = (self.stay == Stay::WithMe).then(|| i32::try_from(std::process::id()).unwrap_or_default());
-        let task = Confined { image: self.image.clone(), dir: home.to_owned(), id: MYSQL_ID, argv, parent };
+        let task = Confined { image: image.to_owned(), dir: home.to_owned(), id: MYSQL_ID, argv, parent };
         Ok(reexec::command(&Task::Confined(task))?.into())
     }
 }
