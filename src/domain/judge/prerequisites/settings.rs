@@ -16,13 +16,18 @@ pub(super) fn read_only(side: Side, one: &MemberFacts, server: &ServerFacts, ask
         return asked.passed(["super_read_only ON"]);
     }
     let name = named(side, one);
+    let operator = "; the Percona operator opens ready pods again at each reconcile where its resource names no replication channel";
+    let operator = one.in_pod().map_or("", |_| operator);
     asked.warned(
-        Problem::new(Code::ReplicaWritable, format!("{name} takes writes from others than the channel (super_read_only OFF)"))
-            .seen("@@super_read_only = OFF")
-            .hint(
-                Hint::text("close it unless something must write there; the Percona operator opens ready pods again at each reconcile where its resource names no replication channel")
-                    .sql(name, "SET PERSIST super_read_only = ON"),
-            ),
+        Problem::new(
+            Code::ReplicaWritable,
+            format!("{name} takes writes from others than the channel (super_read_only OFF)"),
+        )
+        .seen("@@super_read_only = OFF")
+        .hint(
+            Hint::text(format!("close it unless something must write there{operator}"))
+                .sql(name, "SET PERSIST super_read_only = ON"),
+        ),
     )
 }
 
