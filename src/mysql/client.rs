@@ -278,7 +278,7 @@ fn connect_error(server: &str, user: &str, error: Error) -> MysqlError {
 fn is_tls(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(|error| {
         let inside = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        inside.is_some_and(|inside| inside.is::<rustls::Error>()) || error.is::<rustls::Error>()
+        error.is::<rustls::Error>() || matches!(inside, Some(inside) if inside.is::<rustls::Error>())
     })
 }
 
