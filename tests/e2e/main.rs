@@ -16,6 +16,7 @@ mod refusals;
 mod rights;
 mod secrets;
 mod services;
+mod settings;
 mod stage;
 mod tool;
 mod trouble;
@@ -143,9 +144,8 @@ fn without_kubernetes() -> impl Iterator<Item = Trial> {
         let name = format!("faults::{}", fault.name);
         Trial::test(name.clone(), move || stage::timed(&name, || faults::plain(fault)))
     });
-    let listed = plain::TRIALS.iter().map(|(name, body)| {
-        let name = format!("plain::{name}");
-        Trial::test(name.clone(), move || stage::timed(&name, body))
-    });
+    let plain = plain::TRIALS.iter().map(|(name, body)| (format!("plain::{name}"), body));
+    let settings = settings::TRIALS.iter().map(|(name, body)| (format!("settings::{name}"), body));
+    let listed = plain.chain(settings).map(|(name, body)| Trial::test(name.clone(), move || stage::timed(&name, body)));
     listed.chain(faults)
 }

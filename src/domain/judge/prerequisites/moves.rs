@@ -45,7 +45,7 @@ pub(super) fn moves(facts: &Facts, one: &MemberFacts, source: &ServerFacts) -> C
         let from = named(Side::Replica, replica);
         let Some(server) = replica.server() else {
             unread = unread.or(replica.unread());
-            lines.push(format!("{from} → {to}: not known, as {from} was not read"));
+            lines.push(format!("{from} to {to}: not known, as {from} was not read"));
             continue;
         };
         let what = match outcome(source, server) {
@@ -60,7 +60,7 @@ pub(super) fn moves(facts: &Facts, one: &MemberFacts, source: &ServerFacts) -> C
                 format!("would be refused, {} there under the UUID of {to} and not on it: {refused}", refused.count())
             }
         };
-        lines.push(format!("{from} → {to}: {what}"));
+        lines.push(format!("{from} to {to}: {what}"));
     }
     if !blocked.is_empty() {
         let message = format!("the channel could not go on from {}, attached to {to}", blocked.join(" and "));

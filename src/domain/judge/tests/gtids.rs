@@ -20,8 +20,8 @@ fn a_move_that_would_not_work_is_a_warning_with_every_pair() {
     let text = shown(&check);
     for line in [
         "could not go on from replica pxc-1, attached to source pxc-0".to_owned(),
-        "replica pxc-0 → source pxc-0: would work, nothing is missing".to_owned(),
-        format!("replica pxc-1 → source pxc-0: would stop, 10 missing there and purged here: {}:41-50", SOURCE[0]),
+        "replica pxc-0 to source pxc-0: would work, nothing is missing".to_owned(),
+        format!("replica pxc-1 to source pxc-0: would stop, 10 missing there and purged here: {}:41-50", SOURCE[0]),
     ] {
         assert!(text.contains(&line), "{line}\n{text}");
     }
@@ -39,7 +39,7 @@ fn what_a_source_refuses_is_told_apart_from_what_it_will_get_later() {
     };
     let check = broken(ids::GTID_MOVES, &source(1), ("warned", Code::MoveBlocked), |_, facts| ahead(facts));
     let line = format!(
-        "replica pxc-1 → source pxc-1: would be refused, 2 there under the UUID of source pxc-1 and not on it: {}:1-2",
+        "replica pxc-1 to source pxc-1: would be refused, 2 there under the UUID of source pxc-1 and not on it: {}:1-2",
         SOURCE[1]
     );
     assert!(shown(&check).contains(&line), "{}", shown(&check));
@@ -54,7 +54,7 @@ fn moves_that_work_say_what_is_missing_by_uuid() {
     sample::source(&mut facts, 0).gtid_executed = gtids(&format!("{}:1-103,{CLUSTER}:blue:1-4", SOURCE[0]));
     let check = check_of(&spec(), &facts, ids::GTID_MOVES, &source(0));
     assert_eq!(verdict(&check), ("passed", None));
-    let line = format!("replica pxc-1 → source pxc-0: would work, 7 to fetch ({}: 3, {CLUSTER}: 4)", SOURCE[0]);
+    let line = format!("replica pxc-1 to source pxc-0: would work, 7 to fetch ({}: 3, {CLUSTER}: 4)", SOURCE[0]);
     assert!(check.evidence.contains(&line), "{:#?}", check.evidence);
 }
 
@@ -63,7 +63,7 @@ fn a_member_that_was_not_read_leaves_its_moves_open() {
     let check = broken(ids::GTID_MOVES, &source(0), ("unknown", Code::ServerUnreachable), |_, facts| {
         replicas(facts)[1].server = Some(unread(Code::ServerUnreachable));
     });
-    assert!(shown(&check).contains("replica pxc-1 → source pxc-0: not known"), "{}", shown(&check));
+    assert!(shown(&check).contains("replica pxc-1 to source pxc-0: not known"), "{}", shown(&check));
 }
 
 #[test]
