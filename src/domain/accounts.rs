@@ -43,14 +43,23 @@ impl Require {
 impl NeededAccount {
     /// What it is granted, each privilege once.
     pub fn grants(&self) -> Vec<Grant> {
-        let mut grants: Vec<Grant> = Vec::new();
-        for grant in self.roles.iter().flat_map(|role| role.grants()) {
-            if !grants.contains(grant) {
-                grants.push(*grant);
-            }
-        }
-        grants
+        once(self.roles.iter().flat_map(|role| role.grants()))
     }
+
+    /// What it may be granted beside that, each privilege once.
+    pub fn optional(&self) -> Vec<Grant> {
+        once(self.roles.iter().flat_map(|role| role.optional()))
+    }
+}
+
+fn once<'a>(all: impl Iterator<Item = &'a Grant>) -> Vec<Grant> {
+    let mut grants: Vec<Grant> = Vec::new();
+    for grant in all {
+        if !grants.contains(grant) {
+            grants.push(*grant);
+        }
+    }
+    grants
 }
 
 /// The accounts of a link, those of the source first; one that has several roles on a side is listed once.

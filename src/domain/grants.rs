@@ -55,6 +55,18 @@ impl Role {
         }
     }
 
+    /// What the role is better for having: without it checks are unknown, and nothing else changes.
+    pub fn optional(self) -> &'static [Grant] {
+        match self {
+            Self::SourceReader | Self::ReplicaAdmin => &[Grant {
+                privilege: "REFERENCES",
+                on: GLOBAL,
+                why: "shows names, columns and row estimates of every table, and no row: tables are compared with what GTIDs claim",
+            }],
+            Self::Replication => &[],
+        }
+    }
+
     /// What of the role's global privileges the lines of `SHOW GRANTS` do not have. Privileges of active roles are among
     /// those lines (seen on MySQL 9.7); those of a role that is granted but not active are not, and do not count.
     /// Privileges on a schema are left out: they can be granted table by table, so only reading shows whether they do.

@@ -44,6 +44,8 @@ pub struct AccountDto {
     pub create: String,
     /// What it is granted.
     pub grants: Vec<GrantDto>,
+    /// What it may be granted beside that: without it some checks are unknown.
+    pub optional: Vec<GrantDto>,
 }
 
 /// One privilege.
@@ -86,6 +88,7 @@ impl From<&NeededAccount> for AccountDto {
             placeholder,
             create: format!("CREATE USER {name} IDENTIFIED BY {placeholder}{require}"),
             grants: account.grants().into_iter().map(|grant| grant_dto(grant, &name)).collect(),
+            optional: account.optional().into_iter().map(|grant| grant_dto(grant, &name)).collect(),
         }
     }
 }
@@ -139,6 +142,9 @@ pub fn sql(document: &GrantsDto) -> String {
             );
             for grant in &account.grants {
                 let _infallible = write!(text, "-- {}\n{};\n", grant.why, grant.statement);
+            }
+            for grant in &account.optional {
+                let _infallible = write!(text, "-- optional: {}\n-- {};\n", grant.why, grant.statement);
             }
         }
     }
