@@ -19,13 +19,26 @@ pub(super) fn identities(facts: &Facts, side: Side, one: &MemberFacts, server: &
         .flat_map(|side| servers(facts, side).map(move |(member, server)| (side, member, server)))
         .collect();
     let others = || all.iter().filter(|(_, member, _)| !std::ptr::eq(*member, one));
-    if let Some((twin_side, twin, _)) =
+    if let Some((twin_side, twin, other)) =
         others().find(|(_, _, other)| other.server_uuid.eq_ignore_ascii_case(&server.server_uuid))
     {
+        let twin_name = named(*twin_side, twin);
+        // Pods of two clusters may have the same host name.
+        let no_pods = one.in_pod().is_none() && twin.in_pod().is_none();
+        let same = no_pods && (&server.hostname, server.server_id) == (&other.hostname, other.server_id);
+        if same {
+            return asked.failed(
+                Problem::new(Code::ServerIdClash, format!("{name} and {twin_name} are one and the same server"))
+                    .seen(format!("@@hostname {}, @@server_uuid {}", server.hostname, server.server_uuid))
+                    .hint(Hint::text(
+                        "correct `source.endpoints` or `replica.server`; if they are two servers of which one was copied, remove auto.cnf from its data directory while it is stopped",
+                    )),
+            );
+        }
         return asked.failed(
             Problem::new(
                 Code::ServerIdClash,
-                format!("{name} and {} have the same server_uuid {}", named(*twin_side, twin), server.server_uuid),
+                format!("{name} and {twin_name} have the same server_uuid {}", server.server_uuid),
             )
             .seen(format!("@@server_uuid on both: {}", server.server_uuid))
             .hint(Hint::text("the data directory was copied with its auto.cnf: stop the younger server, remove auto.cnf from its data directory and start it, which gives it a new UUID")),

@@ -74,6 +74,28 @@ fn whatever_is_wrong_no_pod_and_no_cluster_is_spoken_of() {
 }
 
 #[test]
+fn two_addresses_of_one_server_are_told_from_a_copied_identity() {
+    let said = |change: fn(&mut Facts)| {
+        let mut facts = direct_facts();
+        *replica(&mut facts, 0) = source(&mut facts, 0).clone();
+        change(&mut facts);
+        let checks = judged(&facts);
+        let clash = checks.iter().find(|check| check.id == ids::SERVER_IDS && !check.is_good()).unwrap();
+        assert_eq!(verdict(clash), ("failed", Some(Code::ServerIdClash)));
+        words(clash)
+    };
+    assert!(said(|_| ()).contains("one and the same server"));
+    assert!(said(|facts| replica(facts, 0).hostname = "other".to_owned()).contains("have the same server_uuid"));
+}
+
+#[test]
+fn facts_judge_the_same_elsewhere() {
+    let facts = direct_facts();
+    let read: Facts = serde_json::from_str(&serde_json::to_string(&facts).unwrap()).unwrap();
+    assert_eq!(read, facts);
+}
+
+#[test]
 fn a_source_that_cannot_be_read_stops_a_setup() {
     let mut facts = direct_facts();
     sources(&mut facts)[0].server = Some(Fetched::Failed(problem(Code::ServerUnreachable)));
