@@ -63,7 +63,7 @@ impl Validator<'_> {
     fn endpoint(&mut self, base: &str, endpoints: Vec<raw::Endpoint>) -> Option<ServerAddress> {
         if endpoints.len() > 1 || endpoints.is_empty() && !self.findings.any_below(base) {
             let fault = "must have exactly one endpoint beside `replica.server`: a channel dials one address";
-            let how = "write the one that the replica's server is to dial; a name may stand for several servers";
+            let how = "write the one that the replica's server is to dial";
             self.fault(base, fault, None, how);
         }
         let endpoint = endpoints.into_iter().next()?;

@@ -94,3 +94,35 @@ async fn look(session: &Session, at: &ServerAddress, reached: Result<Live, Probl
     let place = MemberPlace::Server { address: at.to_string() };
     MemberFacts { place, server: Some(server.into()), resolved: None, sidecar_log: None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{sample, spec::Ends};
+
+    #[test]
+    fn the_source_is_spoken_to_as_the_channel_does_as_far_as_this_machine_can() {
+        let there = tempfile::NamedTempFile::new().unwrap();
+        let ca = there.path().display().to_string();
+        let away = "/nowhere/ca.crt".to_owned();
+        for (tls, encryption, said) in [
+            (Tls::Disabled, Encryption::None, "TLS disabled"),
+            (Tls::Required, Encryption::Unverified, "TLS required"),
+            (
+                Tls::VerifyIdentity { ca: ca.clone() },
+                Encryption::Verified { ca: there.path().into() },
+                "verify-identity",
+            ),
+            (Tls::VerifyIdentity { ca: away }, Encryption::Unverified, "not checked against /nowhere/ca.crt"),
+            (Tls::VerifyCa { ca }, Encryption::Unverified, "not checked"),
+        ] {
+            let mut spec = sample::direct_spec();
+            sample::replication(&mut spec).tls = tls;
+            let Ends::Servers(ends) = &spec.ends else { panic!("{spec:?}") };
+            let direct = Direct::of(ends, spec.replication());
+            assert_eq!(direct.way(Side::Source).1, &encryption);
+            assert_eq!(direct.way(Side::Replica).1, &Encryption::Unverified);
+            assert!(direct.tls.contains(said), "{}", direct.tls);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     time::{Duration, Instant},
 };
 
@@ -11,7 +11,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sandbox::plain::End;
+use sandbox::{plain::End, world::Proc};
 
 use crate::{duo::Duo, stage::Checked};
 
@@ -28,6 +28,9 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("a_channel_without_tls", without_tls),
     ("what_docker_compose_makes", compose),
 ];
+
+/// How many locks of runs there are.
+const LOCKS: &str = "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE object_type = 'USER LEVEL LOCK'";
 
 fn insert(duo: &Duo, what: &str) -> Checked {
     duo.sql(End::Source, &format!("INSERT INTO t.a (v) SELECT CONCAT('{what}', id) FROM t.a LIMIT 20")).map(drop)
@@ -61,8 +64,7 @@ fn from_setup_to_teardown() -> Checked {
     tool.run(&["setup", "--yes", "--dns", "coredns-stub"])?.fails(2, "PXL120", &[])?;
     tool.run(&["teardown", "--yes"])?.exits(0)?;
     same("what there is of channels", "", duo.left_of_channels()?.trim())?;
-    let locks = "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE object_type = 'USER LEVEL LOCK'";
-    same("the lock", "0", &duo.sql(End::Replica, locks)?)?;
+    same("the lock", "0", &duo.sql(End::Replica, LOCKS)?)?;
     let gone = tool.run(&["verify"])?;
     gone.exits(4)?;
     gone.says("PXL507")?;
@@ -70,7 +72,19 @@ fn from_setup_to_teardown() -> Checked {
     // What was applied before is there and is not applied again.
     duo.linked()?;
     insert(&duo, "after")?;
-    duo.rows_arrive()
+    duo.rows_arrive()?;
+    // The pair itself leaves nothing either.
+    let (dir, processes) = (duo.plain.dir().to_owned(), End::ALL.map(|end| duo.plain.process(end)));
+    drop(duo);
+    let runs = |process: &Option<Proc>| process.is_none_or(|process| process.alive());
+    let begun = Instant::now();
+    while processes.iter().any(runs) && begun.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    if processes.iter().any(runs) || dir.exists() {
+        return Err(format!("something of the pair was left: {processes:?}, {}", dir.display()).into());
+    }
+    Ok(())
 }
 
 fn refused_passwords() -> Checked {
@@ -168,6 +182,21 @@ fn two_at_once() -> Checked {
 
 fn interrupted() -> Checked {
     let duo = Duo::raise("e2e-interrupt")?;
+    let (status, said) = cut(&duo, Signal::SIGINT)?;
+    if status.code() != Some(130) || !said.contains("PXL903") {
+        return Err(format!("it should have been interrupted, ended with {status}\n{said}").into());
+    }
+    same("what there is of channels", "", duo.left_of_channels()?.trim())?;
+    same("the lock", "0", &duo.sql(End::Replica, LOCKS)?)?;
+    // A run that is killed takes nothing back; its lock goes with its session, and the next run goes on.
+    cut(&duo, Signal::SIGKILL)?;
+    duo.linked()?;
+    duo.rows_arrive()?;
+    duo.tool().run(&["verify"])?.exits(0)
+}
+
+/// Sends a setup a signal when its receiver was started; how it ended, and what it said.
+fn cut(duo: &Duo, signal: Signal) -> Result<(ExitStatus, String), Failed> {
     let mut command = duo.tool().command(&["setup", "--yes", "--progress", "json"]);
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
     let id = Pid::from_raw(i32::try_from(child.id())?);
@@ -176,20 +205,12 @@ fn interrupted() -> Checked {
     for line in BufReader::new(child.stderr.take().ok_or("no error stream")?).lines() {
         let line = line?;
         if line.contains("\"started\"") && line.contains("receiver on") {
-            kill(id, Signal::SIGINT)?;
+            kill(id, signal)?;
         }
         said += &line;
         said.push('\n');
     }
-    let status = child.wait()?;
-    if status.code() != Some(130) || !said.contains("PXL903") {
-        return Err(format!("it should have been interrupted, ended with {status}\n{said}").into());
-    }
-    same("what there is of channels", "", duo.left_of_channels()?.trim())?;
-    let locks = "SELECT COUNT(*) FROM performance_schema.metadata_locks WHERE object_type = 'USER LEVEL LOCK'";
-    same("the lock", "0", &duo.sql(End::Replica, locks)?)?;
-    duo.linked()?;
-    duo.rows_arrive()
+    Ok((child.wait()?, said))
 }
 
 fn without_tls() -> Checked {
