@@ -1,25 +1,27 @@
 //! A link and its facts with everything in order, for tests to break one thing at a time.
 
+mod direct;
+
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use super::{
     channel::desired_channel,
-    code::Code,
     facts::{
         AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClientSurroundings, ClusterFacts, DirectFacts,
         EntryEndpoint, EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MemberPlace, MeshConfigFacts, MeshFacts,
-        NamedEntry, NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ReceiverLogin,
-        ServerFacts, ServerSettings, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings,
-        TableFacts, TablesFacts, ThreadState, UsedRange,
+        NamedEntry, NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts,
+        ServerSettings, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings, TableFacts,
+        TablesFacts, ThreadState, UsedRange,
     },
     gtid::GtidSet,
-    problem::{Fetched, Problem},
+    problem::Fetched,
     spec::{
         Account, AddressType, ClientSpec, ClusterRef, Endpoint, Ends, EntranceSpec, LagThresholds, LinkSpec, MeshEnds,
-        PortSpec, Protocol, ReplicationSpec, SecretRef, ServerAddress, ServerEnds, ServiceSpec, SourceLocation,
-        SourceTarget, Tls,
+        PortSpec, Protocol, ReplicationSpec, SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls,
     },
 };
+
+pub(crate) use direct::{direct_facts, direct_spec};
 
 /// `server_uuid` of the source's members.
 pub(crate) const SOURCE: [&str; 2] = ["5a000000-0000-0000-0000-000000000001", "5a000000-0000-0000-0000-000000000002"];
@@ -113,51 +115,6 @@ pub(crate) fn endpoints_spec() -> LinkSpec {
         SourceLocation::Endpoints(vec![endpoint("198.18.0.21:31306"), endpoint("198.18.0.11:31306")]);
     replication(&mut spec).source_account = None;
     spec
-}
-
-/// The same between two servers without Kubernetes.
-pub(crate) fn direct_spec() -> LinkSpec {
-    let at = |host: &str, port| ServerAddress { host: host.to_owned(), port };
-    let mut spec = spec();
-    spec.host = "db.example".to_owned();
-    spec.ends = Ends::Servers(ServerEnds { source: at("db.example", 3306), replica: at("127.0.0.1", 3307) });
-    spec
-}
-
-/// A link of two servers, running and caught up.
-pub(crate) fn direct_facts() -> Facts {
-    let member = |address: &str, server: ServerFacts| MemberFacts {
-        place: MemberPlace::Server { address: address.to_owned() },
-        server: Some(Fetched::Got(server)),
-        resolved: None,
-        sidecar_log: None,
-    };
-    let mut replica = server(REPLICA[0], 11);
-    let settings = desired_channel(direct_spec().replication().unwrap());
-    replica.channels.push(ChannelFacts { settings, ..channel() });
-    let no_mesh = Problem::new(Code::NoMesh, "x");
-    Facts {
-        source: SourceFacts {
-            cluster: None,
-            pxc: None,
-            services: None,
-            nodes: None,
-            members: Fetched::Got(vec![member("db.example:3306", server(SOURCE[0], 1))]),
-            policies: None,
-            surroundings: None,
-        },
-        client: ClientFacts {
-            members: Fetched::Got(vec![member("127.0.0.1:3307", replica)]),
-            ..ClientFacts::unread(&no_mesh)
-        },
-        paths: Vec::new(),
-        receiver_login: Some(Fetched::Got(ReceiverLogin {
-            account: "repl@10.0.0.%".to_owned(),
-            server_uuid: SOURCE[0].to_owned(),
-            tls: "TLS verify-identity by /etc/mysql/tls/ca.crt".to_owned(),
-        })),
-        ..facts()
-    }
 }
 
 fn cluster(context: &str, uid: &str) -> ClusterFacts {
