@@ -103,7 +103,7 @@ fn its_accounts_may_what_they_must_and_nothing_else() {
     for (side, name) in [(Side::Source, "source-accounts"), (Side::Replica, "replica-accounts")] {
         let mut wanted = BTreeMap::new();
         for account in needed.iter().filter(|account| account.side == side) {
-            let grants: BTreeSet<String> = account.grants().iter().map(Grant::phrase).collect();
+            let grants: BTreeSet<String> = account.grants(false).iter().map(Grant::phrase).collect();
             wanted.insert(account.user.clone(), grants);
         }
         let mut made: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

@@ -278,6 +278,9 @@ pub struct RenderArgs {
 pub struct GrantsArgs {
     #[command(flatten)]
     pub link: OneLink,
+    /// Prints what `teardown --promote` needs besides, too
+    #[arg(long)]
+    pub promote: bool,
     #[command(flatten)]
     pub format: FormatArgs,
 }
@@ -287,11 +290,39 @@ pub struct GrantsArgs {
 pub struct TeardownArgs {
     #[command(flatten)]
     pub link: OneLink,
+    /// What of the link stays
+    #[arg(long, value_enum, value_name = "PART")]
+    pub keep: Option<Keep>,
+    #[command(flatten)]
+    pub promotion: PromotionArgs,
     /// Does not ask for the link's name
     #[arg(short, long)]
     pub yes: bool,
     #[command(flatten)]
     pub format: FormatArgs,
+}
+
+/// Whether and how a teardown promotes the replica.
+#[derive(Debug, Args)]
+pub struct PromotionArgs {
+    /// Closes the source to writes, waits for what it still has, and opens the replica
+    #[arg(long, conflicts_with = "keep")]
+    pub promote: bool,
+    /// Promotes without a source that cannot be closed, and without what does not arrive
+    #[arg(long, requires = "promote")]
+    pub force: bool,
+    /// Enables the events that replication left disabled on the replica
+    #[arg(long, requires = "promote")]
+    pub enable_events: bool,
+}
+
+/// A part of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Keep {
+    /// The mesh name: its objects and what was made beside them
+    Mesh,
+    /// The channel: it goes on as long as the name it dials leads anywhere
+    Replication,
 }
 
 /// `pxc-link explain`

@@ -110,7 +110,7 @@ pub(super) fn grants(context: &Context, args: &GrantsArgs) -> Ended {
     let config = context.config()?;
     let spec = config.link(args.link.source.as_deref())?;
     let link = spec.replication().ok_or_else(|| no_accounts(spec))?;
-    let document = granted::GrantsDto::new(&spec.name, &accounts::needed(link));
+    let document = granted::GrantsDto::new(&spec.name, &accounts::needed(link), args.promote);
     let output = Output { printer: context.printer.clone(), format: args.format.output };
     output.result(|| granted::sql(&document), &document)?;
     Ok(ExitCode::SUCCESS)

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     CHANGING, Context, Ended,
-    args::{Dns, SetupArgs, TeardownArgs, WaitFor},
+    args::{Dns, Keep, SetupArgs, TeardownArgs, WaitFor},
     offer,
     output::Output,
 };
@@ -16,6 +16,7 @@ use crate::{
         offered::{DnsWay, Offers},
         plan::Plan,
         problem::Problem,
+        promotion::Wishes,
         spec::{LinkSpec, ServiceSpec},
         status::{Lag, LinkStatus},
     },
@@ -102,8 +103,14 @@ async fn unhurried<T>(deadline: &mut Deadline, answer: impl Future<Output = T>) 
 }
 
 /// What the end of a link means.
-fn ending(spec: &LinkSpec) -> &'static str {
+fn ending(spec: &LinkSpec, options: tearing_down::Options) -> &'static str {
     match spec.service {
+        _ if options.keep == Some(tearing_down::Keep::Replication) => {
+            "its name leads nowhere any more; its channel stays"
+        }
+        ServiceSpec::Replication(_) if options.promote.is_some() => {
+            "its channel is stopped and forgotten, and applications may write to the replica and not to the source"
+        }
         ServiceSpec::Replication(_) => "its channel is stopped and forgotten; rows stay as they are",
         ServiceSpec::Ports(_) => "its name leads nowhere any more",
     }
@@ -153,7 +160,19 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     let output = Output { printer: context.printer.clone(), format: args.format.output };
     let events = context.events();
     let mut deadline = context.deadline(CHANGING);
-    let planned = tearing_down::plan(context.session(spec, deadline, &events)).await?;
+    let promotion = &args.promotion;
+    let options = tearing_down::Options {
+        keep: args.keep.map(|keep| match keep {
+            Keep::Mesh => tearing_down::Keep::Mesh,
+            Keep::Replication => tearing_down::Keep::Replication,
+        }),
+        promote: promotion.promote.then_some(Wishes { force: promotion.force, enable_events: promotion.enable_events }),
+    };
+    if promotion.promote && spec.replication().is_none() {
+        let message = format!("link `{}` carries no replication, so there is no replica to promote", spec.name);
+        return Err(Problem::new(Code::NoReplication, message).into());
+    }
+    let planned = tearing_down::plan(context.session(spec, deadline, &events), options).await?;
     for problem in planned.left() {
         let undone = problem.hint.iter().flat_map(|hint| &hint.commands).map(|command| format!("; undo: {command}"));
         let seen = problem.message.clone() + &undone.collect::<String>();
@@ -166,7 +185,7 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     }
     show_before(context, planned.plan(), args.yes);
     if !args.yes {
-        let question = format!("Link {} ends: {}.", spec.name, ending(spec));
+        let question = format!("Link {} ends: {}.", spec.name, ending(spec, options));
         let answer = confirm::confirm_name(&context.printer, &question, &spec.name, context.shutdown.requested());
         agreed(unhurried(&mut deadline, answer).await?)?;
     }
@@ -174,7 +193,10 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
     output.result(
         || {
             let gone: Vec<&str> = report.changes.iter().map(|change| change.target.as_str()).collect();
-            format!("ok: link {} is taken away ({})", spec.name, gone.join(", "))
+            let theme = context.printer.out_theme();
+            let judged = (!report.checks.is_empty()).then(|| text::report(&report, text::Detail::Full, theme) + "\n");
+            let end = if options.promote.is_some() { "ended and its replica takes writes" } else { "taken away" };
+            format!("{}ok: link {} is {end} ({})", judged.unwrap_or_default(), spec.name, gone.join(", "))
         },
         &json::ReportDto::from(&report),
     )?;

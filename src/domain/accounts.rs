@@ -41,9 +41,12 @@ impl Require {
 }
 
 impl NeededAccount {
-    /// What it is granted, each privilege once.
-    pub fn grants(&self) -> Vec<Grant> {
-        once(self.roles.iter().flat_map(|role| role.grants()))
+    /// What it is granted, each privilege once; with what a promotion needs, if it is to be able to.
+    pub fn grants(&self, promotes: bool) -> Vec<Grant> {
+        // The source is closed by whoever reads it.
+        let promoting = self.roles.iter().filter(|role| promotes && **role != Role::Replication);
+        let promoting = promoting.flat_map(|role| role.to_promote());
+        once(self.roles.iter().flat_map(|role| role.grants()).chain(promoting))
     }
 
     /// What it may be granted beside that, each privilege once.
@@ -134,7 +137,7 @@ mod tests {
             });
             assert_eq!(accounts.len(), 2, "{accounts:?}");
             assert_eq!(accounts[0].roles, [Role::Replication, Role::SourceReader]);
-            let phrases: Vec<String> = accounts[0].grants().iter().map(Grant::phrase).collect();
+            let phrases: Vec<String> = accounts[0].grants(false).iter().map(Grant::phrase).collect();
             assert_eq!(phrases, ["REPLICATION SLAVE ON *.*"]);
         }
     }

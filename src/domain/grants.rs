@@ -67,17 +67,43 @@ impl Role {
         }
     }
 
+    /// What the role needs besides for `teardown --promote`, and for nothing else.
+    pub fn to_promote(self) -> &'static [Grant] {
+        const CLOSE: Grant = Grant {
+            privilege: "SYSTEM_VARIABLES_ADMIN",
+            on: GLOBAL,
+            why: "super_read_only, when the replica is promoted",
+        };
+        const EVENTS: Grant =
+            Grant { privilege: "EVENT", on: GLOBAL, why: "events that are disabled on a replica, when it is promoted" };
+        const DEFINER: Grant = Grant {
+            privilege: "SET_ANY_DEFINER",
+            on: GLOBAL,
+            why: "those events keep whom they run as; before 8.2 it is called SET_USER_ID",
+        };
+        match self {
+            Self::SourceReader | Self::Replication => &[CLOSE],
+            Self::ReplicaAdmin => &[CLOSE, EVENTS, DEFINER],
+        }
+    }
+
     /// What of the role's global privileges the lines of `SHOW GRANTS` do not have. Privileges of active roles are among
     /// those lines (seen on MySQL 9.7); those of a role that is granted but not active are not, and do not count.
     /// Privileges on a schema are left out: they can be granted table by table, so only reading shows whether they do.
     pub fn missing(self, shown: &[String]) -> Vec<String> {
-        let held: Vec<&str> = shown.iter().filter_map(|line| global_privileges(line)).flatten().collect();
-        self.grants()
-            .iter()
-            .filter(|grant| grant.on == GLOBAL && !held.iter().any(|held| implies(held, grant.privilege)))
-            .map(Grant::phrase)
-            .collect()
+        lacking(self.grants(), shown)
     }
+
+    /// The same of what a promotion needs.
+    pub fn missing_to_promote(self, shown: &[String]) -> Vec<String> {
+        lacking(self.to_promote(), shown)
+    }
+}
+
+fn lacking(grants: &[Grant], shown: &[String]) -> Vec<String> {
+    let held: Vec<&str> = shown.iter().filter_map(|line| global_privileges(line)).flatten().collect();
+    let lacks = |grant: &&Grant| grant.on == GLOBAL && !held.iter().any(|held| implies(held, grant.privilege));
+    grants.iter().filter(lacks).map(Grant::phrase).collect()
 }
 
 /// Whether the account sees every table and its columns in `information_schema`, which shows what an account has any of these
@@ -98,8 +124,10 @@ fn global_privileges(line: &str) -> Option<impl Iterator<Item = &str>> {
 
 fn implies(held: &str, wanted: &str) -> bool {
     let held = held.to_ascii_uppercase();
-    // The server still lets SUPER stand for the dynamic privilege it was split into.
-    held == wanted || held == "ALL PRIVILEGES" || (held == "SUPER" && wanted == "REPLICATION_SLAVE_ADMIN")
+    // The server still lets SUPER stand for the dynamic privileges it was split into.
+    let split = ["REPLICATION_SLAVE_ADMIN", "SYSTEM_VARIABLES_ADMIN"];
+    let renamed = held == "SET_USER_ID" && wanted == "SET_ANY_DEFINER";
+    held == wanted || renamed || held == "ALL PRIVILEGES" || (held == "SUPER" && split.contains(&wanted))
 }
 
 #[cfg(test)]
@@ -153,5 +181,13 @@ mod tests {
     fn wider_privileges_stand_for_the_ones_they_hold() {
         assert_eq!(Role::ReplicaAdmin.missing(&lines("GRANT ALL PRIVILEGES ON *.* TO `root`@`%`")), [""; 0]);
         assert_eq!(Role::ReplicaAdmin.missing(&lines("GRANT SUPER, RELOAD ON *.* TO `root`@`%`")), [""; 0]);
+    }
+
+    #[test]
+    fn a_promotion_needs_more_than_a_link() {
+        let bare = lines("GRANT USAGE ON *.* TO `a`@`%`");
+        assert_eq!(Role::SourceReader.missing_to_promote(&bare), ["SYSTEM_VARIABLES_ADMIN ON *.*"]);
+        let older = lines("GRANT SUPER, EVENT ON *.* TO `a`@`%`\nGRANT SET_USER_ID ON *.* TO `a`@`%`");
+        assert_eq!(Role::ReplicaAdmin.missing_to_promote(&older), [""; 0]);
     }
 }

@@ -22,6 +22,7 @@ pub mod owner;
 pub mod plan;
 pub mod policy_record;
 pub mod problem;
+pub mod promotion;
 pub mod pxc;
 pub mod quote;
 pub(crate) mod range;

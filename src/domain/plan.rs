@@ -85,6 +85,14 @@ pub enum StepKind {
     CorednsStub,
     /// CoreDNS's pods, where they do not read their configuration again.
     CorednsRestart,
+    /// Writes on a member of the source, which a promotion ends.
+    CloseSource,
+    /// What the source still has and the replica lacks; only waits.
+    CatchUp,
+    /// Writes on a member of the replica, which a promotion begins.
+    OpenReplica,
+    /// An event that replication left disabled.
+    EnableEvent,
 }
 
 impl Step {
@@ -100,6 +108,9 @@ impl Step {
             StepKind::PeerAuthentication => Some(
                 "holds for everybody in the source's mesh: nobody's identity is known on that port any more, and clients whose DestinationRule demands ISTIO_MUTUAL there stop connecting",
             ),
+            StepKind::CloseSource => {
+                Some("nobody can write there any more, not even an administrator, after a restart too")
+            }
             StepKind::CorednsRestart => Some("the Corefile has no `reload`, so CoreDNS is restarted, pod by pod"),
             _ => None,
         }

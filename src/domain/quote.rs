@@ -37,6 +37,11 @@ pub fn literal(value: &str) -> Result<Zeroizing<String>, Unsendable> {
     Ok(quoted)
 }
 
+/// An identifier in backticks, as any name may be written (manual: "Schema Object Names").
+pub fn identifier(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -72,6 +77,12 @@ mod tests {
     fn quotes_and_backslashes_are_doubled() {
         assert_eq!(*literal(r"a'b\n").unwrap(), r"'a''b\\n'");
         assert_eq!(*literal("").unwrap(), "''");
+    }
+
+    #[test]
+    fn a_name_is_one_identifier() {
+        assert_eq!(identifier("shop"), "`shop`");
+        assert_eq!(identifier("a`b; --"), "`a``b; --`");
     }
 
     #[test]

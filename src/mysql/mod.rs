@@ -7,6 +7,7 @@ mod observe;
 mod operate;
 mod schema;
 mod statements;
+mod writes;
 
 pub use client::{Encryption, Server, Target};
 pub use error::MysqlError;

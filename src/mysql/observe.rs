@@ -88,8 +88,7 @@ impl Server {
     /// [`MysqlError::PrivilegeMissing`] with everything that is missing where the channels may not be read; else as any
     /// statement.
     pub async fn observe(&mut self, role: Role, depth: Depth, deadline: Deadline) -> Result<ServerFacts, MysqlError> {
-        let shown = self.run(statements::GRANTS, deadline).await?;
-        let lines: Vec<String> = shown.iter().filter_map(|row| row.get::<String, _>(0)).collect();
+        let lines = self.grants(deadline).await?;
         let missing = role.missing(&lines);
         let all_visible = grants::all_tables_visible(&lines);
         let (channels, rules) = match role {
@@ -141,6 +140,20 @@ impl Server {
             facts.tables = Some(self.tables(all_visible, deadline).await.into());
         }
         Ok(facts)
+    }
+
+    /// What the account lacks of the privileges that a promotion needs of its role.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn lacks_to_promote(&mut self, role: Role, deadline: Deadline) -> Result<Vec<String>, MysqlError> {
+        Ok(role.missing_to_promote(&self.grants(deadline).await?))
+    }
+
+    /// The lines of `SHOW GRANTS`.
+    async fn grants(&mut self, deadline: Deadline) -> Result<Vec<String>, MysqlError> {
+        let shown = self.run(statements::GRANTS, deadline).await?;
+        Ok(shown.iter().filter_map(|row| row.get::<String, _>(0)).collect())
     }
 
     /// Every channel but those of group replication.

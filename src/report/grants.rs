@@ -62,18 +62,18 @@ pub struct GrantDto {
 }
 
 impl GrantsDto {
-    /// The document of a link's accounts.
-    pub fn new(link: &str, accounts: &[NeededAccount]) -> Self {
+    /// The document of a link's accounts, with what a promotion needs if they are to be able to.
+    pub fn new(link: &str, accounts: &[NeededAccount], promotes: bool) -> Self {
         Self {
             schema: "pxc-link.io/grants/v1",
             link: link.to_owned(),
-            accounts: accounts.iter().map(AccountDto::from).collect(),
+            accounts: accounts.iter().map(|account| AccountDto::new(account, promotes)).collect(),
         }
     }
 }
 
-impl From<&NeededAccount> for AccountDto {
-    fn from(account: &NeededAccount) -> Self {
+impl AccountDto {
+    fn new(account: &NeededAccount, promotes: bool) -> Self {
         // The configuration admits no user name that a literal could not carry.
         let name = |text: &str| quote::literal(text).map(|it| it.to_string()).unwrap_or_default();
         let name = format!("{}@{}", name(&account.user), name(HOST));
@@ -87,7 +87,7 @@ impl From<&NeededAccount> for AccountDto {
             password: account.password.to_string(),
             placeholder,
             create: format!("CREATE USER {name} IDENTIFIED BY {placeholder}{require}"),
-            grants: account.grants().into_iter().map(|grant| grant_dto(grant, &name)).collect(),
+            grants: account.grants(promotes).into_iter().map(|grant| grant_dto(grant, &name)).collect(),
             optional: account.optional().into_iter().map(|grant| grant_dto(grant, &name)).collect(),
         }
     }
@@ -165,22 +165,40 @@ mod tests {
         spec::{Account, SecretRef, ServiceSpec},
     };
 
-    fn document() -> GrantsDto {
+    fn document(promotes: bool) -> GrantsDto {
         let mut spec = spec();
         let ServiceSpec::Replication(replication) = &mut spec.service else { panic!("{spec:?}") };
         replication.source_account =
             Some(Account { user: "o'reader".into(), password: SecretRef::File("/run/a\nDROP USER root".into()) });
-        GrantsDto::new(&spec.name, &needed(spec.replication().unwrap()))
+        GrantsDto::new(&spec.name, &needed(spec.replication().unwrap()), promotes)
     }
 
     #[test]
     fn as_sql() {
-        insta::assert_snapshot!(sql(&document()));
+        insta::assert_snapshot!(sql(&document(false)));
+    }
+
+    #[test]
+    fn what_a_promotion_needs_is_granted_where_it_is_asked_for() {
+        let granted = |promotes| {
+            let grants = document(promotes).accounts.into_iter().flat_map(|account| account.grants);
+            grants.map(|grant| grant.statement).collect::<Vec<_>>()
+        };
+        let more: Vec<String> = granted(true).into_iter().filter(|grant| !granted(false).contains(grant)).collect();
+        assert_eq!(
+            more,
+            [
+                "GRANT SYSTEM_VARIABLES_ADMIN ON *.* TO 'o''reader'@'%'",
+                "GRANT SYSTEM_VARIABLES_ADMIN ON *.* TO 'pxc_link'@'%'",
+                "GRANT EVENT ON *.* TO 'pxc_link'@'%'",
+                "GRANT SET_ANY_DEFINER ON *.* TO 'pxc_link'@'%'",
+            ]
+        );
     }
 
     #[test]
     fn no_line_but_a_statement_is_anything_but_a_comment() {
-        let text = sql(&document());
+        let text = sql(&document(true));
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with("-- ")) {
             assert!((line.starts_with("CREATE USER '") || line.starts_with("GRANT ")) && line.ends_with(';'), "{line}");
         }

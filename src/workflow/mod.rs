@@ -6,6 +6,7 @@ mod entrance;
 mod gather;
 mod lock;
 mod offers;
+mod promote;
 mod prove;
 pub mod render;
 mod servers;

@@ -101,6 +101,11 @@ impl Live {
         Ok(self.server.observe(self.role, depth, deadline.at_most(SERVER)).await?)
     }
 
+    /// What its account lacks of the privileges that a promotion needs.
+    pub(super) async fn lacks_to_promote(&mut self, deadline: Deadline) -> Result<Vec<String>, Problem> {
+        Ok(self.server.lacks_to_promote(self.role, deadline).await?)
+    }
+
     /// Takes leave of the server, which would log an aborted connection otherwise.
     pub(super) async fn close(self, deadline: Deadline) {
         self.server.disconnect(deadline.at_most(SERVER)).await;

@@ -8,19 +8,21 @@ use super::{
     beside::Beside,
     gather::{self, Extent},
     lock::Lock,
+    promote::{self, Promotion},
     session::{Session, cleanup_deadline},
     sides::{Live, Sides},
 };
 use crate::{
     domain::{
         channel,
-        check::{Change, Report, Side},
+        check::{Change, Check, Report, Side},
         code::Code,
         desired,
         facts::{Facts, MemberFacts},
         hint::Hint,
         plan::{Action, Plan, Step, StepKind},
         problem::{Fetched, Problem},
+        promotion::{self, Standing, Wishes},
         spec::ReplicationLink,
     },
     error::Failure,
@@ -35,9 +37,28 @@ const DRAIN: Duration = Duration::from_mins(1);
 /// Between two looks at it.
 const EVERY: Duration = Duration::from_millis(300);
 
+/// What of a link stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// The mesh name and all that belongs to it.
+    Mesh,
+    /// The channel.
+    Replication,
+}
+
+/// What the caller may decide about a teardown.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// What stays; `None` where nothing does.
+    pub keep: Option<Keep>,
+    /// The replica is promoted, and how.
+    pub promote: Option<Wishes>,
+}
+
 /// A teardown that knows what it would take away and has written nothing.
 pub struct Planned {
     session: Session,
+    options: Options,
     sides: Sides,
     plan: Plan,
     left: Vec<Problem>,
@@ -50,24 +71,30 @@ struct Seen {
     objects: Vec<serde_json::Value>,
     /// What was made beside it.
     beside: Beside,
+    /// Both sides as a promotion sees them, where there is to be one.
+    standing: Option<Standing>,
 }
 
 /// Looks at the client's side and lists what belongs to the link.
 ///
 /// # Errors
-/// The replica's cluster or one of its members cannot be read: a channel there could be overlooked.
-pub async fn plan(session: Session) -> Result<Planned, Failure> {
+/// The replica's cluster or one of its members cannot be read: a channel there could be overlooked. Why the replica cannot be
+/// promoted.
+pub async fn plan(session: Session, options: Options) -> Result<Planned, Failure> {
+    if options.keep.is_some() {
+        session.mesh()?;
+    }
     let looking = async {
         let sides = Sides::connect(&session).await;
-        let seen = look(&session, &sides).await?;
-        let plan = Plan { steps: steps(&session, &seen) };
+        let seen = look(&session, &sides, options).await?;
+        let plan = Plan { steps: steps(&session, &seen, options)? };
         Ok::<_, Problem>((sides, plan, seen.beside.left))
     };
     let (sides, plan, left) = session.interruptible("while the link was looked at", looking).await??;
-    Ok(Planned { session, sides, plan, left })
+    Ok(Planned { session, options, sides, plan, left })
 }
 
-async fn look(session: &Session, sides: &Sides) -> Result<Seen, Problem> {
+async fn look(session: &Session, sides: &Sides, options: Options) -> Result<Seen, Problem> {
     let facts = gather::facts(session, sides, Extent::Link).await;
     let members = match &facts.client.members {
         Fetched::Got(members) => members,
@@ -77,10 +104,14 @@ async fn look(session: &Session, sides: &Sides) -> Result<Seen, Problem> {
         return Err(problem.clone());
     }
     let (objects, beside) = match session.spec.mesh() {
-        Some(_) => in_mesh(session, sides, &facts).await?,
-        None => (Vec::new(), Beside::default()),
+        Some(_) if options.keep != Some(Keep::Mesh) => in_mesh(session, sides, &facts).await?,
+        _ => (Vec::new(), Beside::default()),
     };
-    Ok(Seen { facts, objects, beside })
+    let standing = match options.promote {
+        Some(_) => Some(promote::look(session, sides, &facts).await?),
+        None => None,
+    };
+    Ok(Seen { facts, objects, beside, standing })
 }
 
 /// The link's mesh objects, and what was made beside them.
@@ -97,9 +128,16 @@ async fn in_mesh(session: &Session, sides: &Sides, facts: &Facts) -> Result<(Vec
     Ok((objects, beside))
 }
 
-fn steps(session: &Session, seen: &Seen) -> Vec<Step> {
-    let Seen { facts, objects, beside } = seen;
-    let channels = session.spec.replication().into_iter().flat_map(|link| {
+fn steps(session: &Session, seen: &Seen, options: Options) -> Result<Vec<Step>, Problem> {
+    let Seen { facts, objects, beside, standing } = seen;
+    let ending = session.spec.replication().filter(|_| options.keep != Some(Keep::Replication));
+    let (before, after) = match (ending, standing, options.promote) {
+        (Some(link), Some(standing), Some(wishes)) => {
+            (promotion::before(link, facts, standing, wishes)?, promotion::after(standing, wishes))
+        }
+        _ => (Vec::new(), Vec::new()),
+    };
+    let channels = ending.into_iter().flat_map(|link| {
         let name = &link.replication.channel;
         desired::carriers(link, facts).into_iter().map(move |member| Step {
             kind: StepKind::Channel,
@@ -117,7 +155,8 @@ fn steps(session: &Session, seen: &Seen) -> Vec<Step> {
         target: format!("Lease/{}", lease::name(&session.spec.name)),
         action: Action::Delete,
     });
-    channels.chain(beside.steps()).chain(objects).chain(lease).collect()
+    let steps = before.into_iter().chain(channels).chain(after);
+    Ok(steps.chain(beside.steps()).chain(objects).chain(lease).collect())
 }
 
 impl Planned {
@@ -137,18 +176,18 @@ impl Planned {
     /// # Errors
     /// What went wrong first, with what was done until then as standing changes.
     pub async fn execute(self, deadline: Deadline) -> Result<Report, Failure> {
-        let Self { session, sides, plan: agreed, .. } = self;
+        let Self { session, options, sides, plan: agreed, .. } = self;
         let session = Session { deadline, ..session };
         let lock = Lock::take(&session, &sides).await?;
         let mut gone: Vec<Change> = Vec::new();
-        let end = locked(&session, &sides, &agreed, &lock, &mut gone).await;
+        let end = locked(&session, &sides, options, &agreed, &lock, &mut gone).await;
         // Deleting the lock is the last step of a teardown; after a failure it is only given back.
         let cleanup = cleanup_deadline();
         let released = if end.is_ok() { lock.delete(cleanup).await } else { lock.release(cleanup).await };
         let problems: Vec<Problem> = end.as_ref().err().cloned().into_iter().chain(released.err()).collect();
         match end {
-            Ok(at) if problems.is_empty() => {
-                Ok(Report { link: session.spec.name.clone(), at, checks: Vec::new(), changes: gone })
+            Ok((at, checks)) if problems.is_empty() => {
+                Ok(Report { link: session.spec.name.clone(), at, checks, changes: gone })
             }
             _ => Err(Failure { problems, stands: gone, taken_back: Vec::new() }),
         }
@@ -158,14 +197,15 @@ impl Planned {
 async fn locked(
     session: &Session,
     sides: &Sides,
+    options: Options,
     agreed: &Plan,
     lock: &Lock,
     gone: &mut Vec<Change>,
-) -> Result<Timestamp, Problem> {
-    let seen = look(session, sides).await?;
+) -> Result<(Timestamp, Vec<Check>), Problem> {
+    let seen = look(session, sides, options).await?;
     let lockless =
         |plan: &Plan| plan.steps.iter().filter(|step| step.kind != StepKind::Lease).cloned().collect::<Vec<_>>();
-    let now = Plan { steps: steps(session, &seen) };
+    let now = Plan { steps: steps(session, &seen, options)? };
     if lockless(&now) != lockless(agreed) {
         return Err(Problem::new(
             Code::NotApproved,
@@ -173,12 +213,16 @@ async fn locked(
         )
         .hint(Hint::run("look at the new plan", ["pxc-link", "teardown", "--source", &session.spec.name])));
     }
-    let Seen { facts, objects, beside } = &seen;
+    let Seen { facts, objects, beside, standing } = &seen;
     let step = Steps { session, sides, facts, lock };
-    if let Some(link) = session.spec.replication() {
-        for member in desired::carriers(link, facts) {
-            step.may_go_on().await?;
-            step.end_channel(link, member.name(), gone).await?;
+    let mut checks = Vec::new();
+    if let Some(link) = session.spec.replication().filter(|_| options.keep != Some(Keep::Replication)) {
+        match (standing, options.promote) {
+            (Some(standing), Some(wishes)) => {
+                let promotion = Promotion::new(session, sides, link, facts, standing, wishes);
+                checks = step.promote(link, promotion, gone).await?;
+            }
+            _ => step.end_channels(link, gone).await?,
         }
     }
     step.may_go_on().await?;
@@ -192,7 +236,7 @@ async fn locked(
             gone.push(Change { target, verb: "deleted" });
         }
     }
-    Ok(facts.at)
+    Ok((facts.at, checks))
 }
 
 /// What every step of a teardown needs.
@@ -212,6 +256,35 @@ impl Steps<'_> {
             return Err(Problem::new(Code::Interrupted, message));
         }
         self.lock.check().await
+    }
+
+    /// The old source is open again where this fails before the replica takes writes.
+    async fn promote(
+        &self,
+        link: ReplicationLink<'_>,
+        mut promotion: Promotion<'_>,
+        gone: &mut Vec<Change>,
+    ) -> Result<Vec<Check>, Problem> {
+        let ended = async {
+            self.may_go_on().await?;
+            promotion.begin(gone).await?;
+            self.end_channels(link, gone).await?;
+            self.may_go_on().await
+        };
+        if let Err(problem) = ended.await {
+            promotion.take_back(gone).await;
+            return Err(problem);
+        }
+        promotion.open(gone).await?;
+        Ok(promotion.checks().await)
+    }
+
+    async fn end_channels(&self, link: ReplicationLink<'_>, gone: &mut Vec<Change>) -> Result<(), Problem> {
+        for member in desired::carriers(link, self.facts) {
+            self.may_go_on().await?;
+            self.end_channel(link, member.name(), gone).await?;
+        }
+        Ok(())
     }
 
     /// Stops the receiver, lets the applier finish what was received, then deletes the channel with its relay logs.

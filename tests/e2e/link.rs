@@ -35,7 +35,8 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("a_killed_run_is_taken_over_at_once", killed),
 ];
 
-pub(crate) const LAST: &[(&str, Body)] = &[("teardown_takes_away_only_what_is_its_own", teardown)];
+pub(crate) const LAST: &[(&str, Body)] =
+    &[("a_part_of_a_link_is_kept", kept), ("teardown_takes_away_only_what_is_its_own", teardown)];
 
 const SETUP: [&str; 4] = ["setup", "--source", "production", "--yes"];
 
@@ -281,6 +282,24 @@ fn killed(stage: &Stage) -> Checked {
         return Err(format!("the lock was waited for\n{ended}").into());
     }
     Ok(())
+}
+
+fn kept(stage: &Stage) -> Checked {
+    let objects = ["--context", "dr", "-n", "pxc", "get", "serviceentries,destinationrules,leases", "-o", "name"];
+    let channels = "SELECT channel_name FROM performance_schema.replication_connection_configuration";
+    let there = || -> Result<(usize, String), Failed> {
+        Ok((stage.kubectl(&objects)?.lines().count(), stage.sql(Cluster::Dr, channels)?))
+    };
+    for (part, wanted) in [("mesh", (2, "")), ("replication", (0, "production"))] {
+        stage.linked()?;
+        let ended = stage.tool().run(&["teardown", "--source", "production", "--keep", part, "--yes"])?;
+        ended.exits(0)?;
+        let left = there()?;
+        if (left.0, left.1.as_str()) != wanted {
+            return Err(format!("with the {part} kept there is {left:?}\n{ended}").into());
+        }
+    }
+    stage.linked().map(drop)
 }
 
 fn teardown(stage: &Stage) -> Checked {

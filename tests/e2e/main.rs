@@ -12,6 +12,7 @@ mod gtids;
 mod link;
 mod offers;
 mod plain;
+mod promote;
 mod refusals;
 mod rights;
 mod secrets;
@@ -144,8 +145,14 @@ fn without_kubernetes() -> impl Iterator<Item = Trial> {
         let name = format!("faults::{}", fault.name);
         Trial::test(name.clone(), move || stage::timed(&name, || faults::plain(fault)))
     });
-    let plain = plain::TRIALS.iter().map(|(name, body)| (format!("plain::{name}"), body));
-    let settings = settings::TRIALS.iter().map(|(name, body)| (format!("settings::{name}"), body));
-    let listed = plain.chain(settings).map(|(name, body)| Trial::test(name.clone(), move || stage::timed(&name, body)));
+    let listed = |group: &'static str, list: &'static [(&str, plain::Body)]| {
+        list.iter().map(move |(name, body)| {
+            let name = format!("{group}::{name}");
+            Trial::test(name.clone(), move || stage::timed(&name, body))
+        })
+    };
+    let listed = listed("plain", plain::TRIALS)
+        .chain(listed("settings", settings::TRIALS))
+        .chain(listed("promote", promote::TRIALS));
     listed.chain(faults)
 }

@@ -16,7 +16,7 @@ use sandbox::{plain::End, world::Proc};
 use crate::{duo::Duo, stage::Checked};
 
 /// A trial that raises its own servers.
-type Body = fn() -> Checked;
+pub(crate) type Body = fn() -> Checked;
 
 pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("a_link_from_setup_to_teardown", from_setup_to_teardown),

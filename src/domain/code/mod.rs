@@ -204,6 +204,10 @@ codes! {
     OperatorOwnsChannel 541 Checks "the operator's resource names the link's channel" [];
     OperatorOpensReplica 542 Checks "the operator opens the replica to writers" [];
     OperatorStopsChannels 543 Checks "the operator stops the channels of a former writer" [];
+    SourceOpen 550 Checks "the source may still take writes" [];
+    NotArrived 551 Checks "the source has transactions that did not arrive" [];
+    EventsDisabled 552 Checks "events are disabled on the replica" [];
+    ClosedAgain 553 Checks "a restart closes the server to writes" [];
 
     LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
     LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];

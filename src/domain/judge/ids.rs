@@ -97,6 +97,11 @@ checks! {
     RECEIVER_SOURCE "receiver.source" Replication "is the receiver attached to a member of the source?";
     APPLIER_RUNNING "applier.running" Replication "does the applier run?";
     REPLICATION_LAG "replication.lag" Replication "is the lag within its thresholds?";
+
+    SOURCE_CLOSED "promotion.source" Replication "is the old source closed to writes?";
+    ALL_ARRIVED "promotion.arrived" Replication "has the replica all that the source has?";
+    REPLICA_OPEN "promotion.open" Replication "does the promoted server take writes, after a restart too?";
+    EVENTS_ENABLED "promotion.events" Replication "do the events of the source run here?";
 }
 
 /// Checks that advise: they look at what surrounds a link and at the servers' tables, by permissions and privileges that are

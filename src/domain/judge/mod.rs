@@ -15,6 +15,7 @@ mod path;
 pub mod peer;
 mod policy;
 mod prerequisites;
+pub mod promotion;
 mod selector;
 #[cfg(test)]
 mod tests;

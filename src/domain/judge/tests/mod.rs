@@ -13,6 +13,7 @@ mod operator;
 mod path;
 mod peer;
 mod policies;
+mod promotion;
 mod servers;
 mod service;
 mod settings;
@@ -108,6 +109,10 @@ fn when_all_is_well_every_check_passes_and_every_one_is_there() {
         ids::SERVICE_ANSWERS,
         ids::GTID_LOCAL,
         ids::RECEIVER_LOGIN,
+        ids::SOURCE_CLOSED,
+        ids::ALL_ARRIVED,
+        ids::REPLICA_OPEN,
+        ids::EVENTS_ENABLED,
     ];
     for (id, milestone, _) in ids::ALL.iter().filter(|(id, ..)| !elsewhere.contains(id)) {
         assert!(checks.iter().any(|check| check.id == *id && check.milestone == *milestone), "{id} is never judged");
