@@ -250,7 +250,7 @@ impl Sides {
         let live = login.open_directly(Side::Source, direct, deadline).await?;
         let (account, server_uuid) = (live.server.account().to_owned(), live.server.uuid().to_owned());
         live.close(deadline).await;
-        Ok(ReceiverLogin { account, server_uuid, tls: direct.tls.clone() })
+        Ok(ReceiverLogin { from: host_name(), account, server_uuid, tls: direct.tls.clone() })
     }
 
     async fn open_in_pod(&self, side: Side, pod: &str, login: &Login, deadline: Deadline) -> Result<Live, Problem> {
@@ -302,6 +302,12 @@ impl Logins {
         );
         Self { source, replica, replication }
     }
+}
+
+/// What this machine calls itself.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Some(name.trim()).filter(|name| !name.is_empty()).unwrap_or("this machine").to_owned()
 }
 
 async fn reach(session: &Session, cluster: &ClusterRef) -> Result<Cluster, Problem> {

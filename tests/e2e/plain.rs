@@ -51,6 +51,9 @@ fn from_setup_to_teardown() -> Checked {
     ended.says("follows 127.0.0.1:")?;
     duo.rows_arrive()?;
     tool.run(&["status"])?.exits(0)?;
+    let verified = tool.run(&["-v", "verify", "--only", "receiver.login"])?;
+    verified.exits(0)?;
+    verified.says("as repl@%, TLS verify-identity by")?;
     tool.run(&["verify"])?.exits(0)?;
     insert(&duo, "more")?;
     duo.rows_arrive()?;

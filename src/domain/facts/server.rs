@@ -105,6 +105,8 @@ pub struct ServerSettings {
 /// A login as the receiver's, made from this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReceiverLogin {
+    /// The host name of this machine; where it has none to tell, `this machine`.
+    pub from: String,
     /// The account that the server took it for, as `user@host`.
     pub account: String,
     /// `@@server_uuid` of the server, lower case.

@@ -5,7 +5,7 @@ use super::{ask, ids, of_channel, servers};
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::Facts,
+    facts::{Facts, ReceiverLogin},
     hint::Hint,
     problem::{Fetched, Problem},
     spec::ReplicationLink,
@@ -17,7 +17,8 @@ pub fn receiver_login(spec: ReplicationLink<'_>, facts: &Facts) -> Option<Check>
     let user = &spec.replication.account.user;
     Some(match facts.receiver_login.as_ref()? {
         Fetched::Got(login) => {
-            let seen = format!("from this machine, as {}, {}, by {}", login.account, login.tls, login.server_uuid);
+            let ReceiverLogin { from, account, server_uuid, tls } = login;
+            let seen = format!("from {from}, as {account}, {tls}, by {server_uuid}");
             asked.passed([seen])
         }
         Fetched::Failed(problem) if is_attached(spec, facts) => {
@@ -53,7 +54,6 @@ mod tests {
     use super::*;
     use crate::domain::{
         check::Outcome,
-        facts::ReceiverLogin,
         sample::{self, facts, spec, unlinked},
     };
 
@@ -70,13 +70,14 @@ mod tests {
     fn a_login_says_from_where_it_was_made() {
         assert!(receiver_login(spec().replication().unwrap(), &facts()).is_none(), "in a mesh nobody tries it");
         let login = ReceiverLogin {
+            from: "dba-1".to_owned(),
             account: "repl@10.0.0.%".to_owned(),
             server_uuid: sample::SOURCE[0].to_owned(),
             tls: "TLS disabled".to_owned(),
         };
         let check = judged(&Facts { receiver_login: Some(Fetched::Got(login)), ..unlinked() });
         assert_eq!(check.outcome, Outcome::Passed);
-        assert!(check.evidence[0].starts_with("from this machine, as repl@10.0.0.%"), "{check:?}");
+        assert!(check.evidence[0].starts_with("from dba-1, as repl@10.0.0.%"), "{check:?}");
     }
 
     #[test]

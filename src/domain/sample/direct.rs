@@ -46,6 +46,7 @@ pub(crate) fn direct_facts() -> Facts {
         },
         paths: Vec::new(),
         receiver_login: Some(Fetched::Got(ReceiverLogin {
+            from: "dba-1".to_owned(),
             account: "repl@10.0.0.%".to_owned(),
             server_uuid: SOURCE[0].to_owned(),
             tls: "TLS verify-identity by /etc/mysql/tls/ca.crt".to_owned(),
