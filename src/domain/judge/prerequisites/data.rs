@@ -72,12 +72,6 @@ pub(super) fn compared(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     checks
 }
 
-type ByName<'a> = BTreeMap<(&'a str, &'a str), &'a TableFacts>;
-
-fn by_name(tables: &TablesFacts) -> ByName<'_> {
-    tables.tables.iter().map(|table| ((table.schema.as_str(), table.name.as_str()), table)).collect()
-}
-
 impl<'a> Compared<'a> {
     fn name(&self) -> String {
         named(Side::Replica, self.one)
@@ -91,20 +85,32 @@ impl<'a> Compared<'a> {
         }
     }
 
-    /// Tables that both sides list.
-    fn common(&self) -> Vec<(&'a TableFacts, &'a TableFacts)> {
-        let here = by_name(self.here);
-        let pair = |table: &'a TableFacts| Some((table, *here.get(&(table.schema.as_str(), table.name.as_str()))?));
-        self.there.tables.iter().filter_map(pair).collect()
+    /// The replica's table for each of the source's, where it lists one.
+    fn pairs(&self) -> Vec<(&'a TableFacts, Option<&'a TableFacts>)> {
+        // Servers of another `lower_case_table_names` keep the same name in other letters.
+        let exact = self.server.settings.lower_case_table_names == 0
+            && self.source.server().is_none_or(|source| source.settings.lower_case_table_names == 0);
+        let key = |table: &TableFacts| {
+            let full = (table.schema.clone(), table.name.clone());
+            if exact { full } else { (full.0.to_lowercase(), full.1.to_lowercase()) }
+        };
+        let here: BTreeMap<_, _> = self.here.tables.iter().map(|table| (key(table), table)).collect();
+        self.there.tables.iter().map(|table| (table, here.get(&key(table)).copied())).collect()
     }
 
-    /// Tables of the source that the replica's member has not; none of the names after which its list was cut.
+    /// Tables that both sides list.
+    fn common(&self) -> Vec<(&'a TableFacts, &'a TableFacts)> {
+        self.pairs().into_iter().filter_map(|(there, here)| Some((there, here?))).collect()
+    }
+
+    /// Tables of the source that the replica's member has not. Where its list was cut, only those count that the source lists before
+    /// one that both have: the order of names is the servers' own.
     fn absent(&self) -> Vec<&'a TableFacts> {
-        let here = by_name(self.here);
-        let last = self.here.tables.last().filter(|_| self.here.cut).map(|table| (&table.schema, &table.name));
-        let listed = |table: &&TableFacts| last.is_none_or(|last| (&table.schema, &table.name) <= last);
-        let lacks = |table: &&TableFacts| !here.contains_key(&(table.schema.as_str(), table.name.as_str()));
-        self.there.tables.iter().filter(lacks).filter(listed).collect()
+        let mut pairs = self.pairs();
+        if self.here.cut {
+            pairs.truncate(pairs.iter().rposition(|(_, here)| here.is_some()).unwrap_or_default());
+        }
+        pairs.into_iter().filter(|(_, here)| here.is_none()).map(|(there, _)| there).collect()
     }
 
     fn tables(&self, spec: ReplicationLink<'_>) -> Check {

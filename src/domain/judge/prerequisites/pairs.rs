@@ -1,14 +1,16 @@
 //! Settings in which the replica must be like the source: each member of the source against every member of the replica.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 
 use super::super::{Asked, ask, ids, member, named, servers, unread};
 use crate::domain::{
     check::{Check, CheckId, Outcome, Side},
     code::Code,
-    facts::{Facts, MemberFacts, ServerFacts},
+    facts::{Facts, MemberFacts, ServerFacts, TableFacts},
     hint::Hint,
-    problem::Problem,
+    problem::{Fetched, Problem},
 };
 
 /// Clocks that differ by less agree. In milliseconds.
@@ -33,12 +35,9 @@ pub(super) fn compared(facts: &Facts, one: &MemberFacts, source: &ServerFacts) -
     let with = |asked: Asked, fact: String, differs: &dyn Fn(&str, &ServerFacts) -> Option<Problem>| {
         against_replica(facts, asked, fact, |name, server| differs(name, server).map(Outcome::Warned))
     };
+    let case = format!("lower_case_table_names {}", own.lower_case_table_names);
     vec![
-        with(
-            asked(ids::TABLE_NAMES),
-            format!("lower_case_table_names {}", own.lower_case_table_names),
-            &|name, server| table_names(&from, source, name, server),
-        ),
+        against_replica(facts, asked(ids::TABLE_NAMES), case, |name, server| table_names(&from, source, name, server)),
         with(asked(ids::PACKET_SIZE), format!("max_allowed_packet {}", own.max_allowed_packet), &|name, server| {
             packet_size(&from, source, name, server)
         }),
@@ -79,16 +78,26 @@ fn shown(flag: bool) -> &'static str {
     if flag { "ON" } else { "OFF" }
 }
 
-fn table_names(from: &str, source: &ServerFacts, name: &str, replica: &ServerFacts) -> Option<Problem> {
+fn table_names(from: &str, source: &ServerFacts, name: &str, replica: &ServerFacts) -> Option<Outcome> {
     let (there, here) = (source.settings.lower_case_table_names, replica.settings.lower_case_table_names);
     // 1 and 2 compare alike and differ in how a name is kept.
-    ((there == 0) != (here == 0)).then(|| {
-        Problem::new(
-            Code::NamesDiffer,
-            format!("{from} has lower_case_table_names {there} and {name} {here}: names that differ in case only are two tables on one side and one on the other"),
-        )
-        .seen(format!("@@lower_case_table_names: {there} on {from}, {here} on {name}"))
-        .hint(Hint::text("it is fixed when the data directory is made: make the replica's anew with the source's value and seed it"))
+    if (there == 0) == (here == 0) {
+        return None;
+    }
+    let problem = Problem::new(
+        Code::NamesDiffer,
+        format!("{from} has lower_case_table_names {there} and {name} {here}: names that differ in case only are two tables on one side and one on the other"),
+    )
+    .seen(format!("@@lower_case_table_names: {there} on {from}, {here} on {name}"))
+    .hint(Hint::text("it is fixed when the data directory is made: make the replica's anew with the source's value and seed it"));
+    // Rows of such tables would all end up in one.
+    let tables = source.tables.as_ref().and_then(Fetched::got).map_or(&[][..], |tables| &tables.tables);
+    let lower = |table: &TableFacts| table.to_string().to_lowercase();
+    let mut seen: BTreeMap<String, &TableFacts> = BTreeMap::new();
+    let twins = tables.iter().find_map(|table| Some((seen.insert(lower(table), table)?, table)));
+    Some(match twins {
+        Some((one, other)) => Outcome::Failed(problem.seen(format!("on {from}: {one} and {other}"))),
+        None => Outcome::Warned(problem),
     })
 }
 

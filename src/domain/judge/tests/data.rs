@@ -158,9 +158,33 @@ fn a_list_that_was_cut_says_nothing_of_later_names() {
     there(&mut facts).push(table("zoo", "animals", 5));
     of(&mut facts, Side::Replica, 0).cut = true;
     assert_eq!(there_of(&facts), ("passed", None));
+    // Nor of names that the servers order otherwise than bytes.
+    there(&mut facts).push(table("Zoo", "animals", 5));
+    assert_eq!(there_of(&facts), ("passed", None));
     there(&mut facts).insert(0, table("accounts", "x", 5));
     let check = check_of(&spec(), &facts, ids::TABLES_THERE, &replica(0));
     assert!(shown(&check).contains("on source pxc-0 only: accounts.x\n"), "{}", shown(&check));
+}
+
+#[test]
+fn names_that_a_server_keeps_in_other_letters_are_the_same() {
+    let mut facts = facts();
+    "Items".clone_into(&mut there(&mut facts)[0].name);
+    assert_eq!(there_of(&facts), ("failed", Some(Code::TablesMissing)));
+    sample::replica(&mut facts, 0).settings.lower_case_table_names = 1;
+    assert_eq!(there_of(&facts), ("passed", None));
+}
+
+#[test]
+fn tables_that_would_become_one_stop_a_setup() {
+    let lower = |facts: &mut Facts| sample::replica(facts, 1).settings.lower_case_table_names = 1;
+    let source = super::source(0);
+    broken(ids::TABLE_NAMES, &source, ("warned", Code::NamesDiffer), |_, facts| lower(facts));
+    let check = broken(ids::TABLE_NAMES, &source, ("failed", Code::NamesDiffer), |_, facts| {
+        there(facts).push(table("shop", "Orders", 3));
+        lower(facts);
+    });
+    assert!(shown(&check).contains("on source pxc-0: shop.orders and shop.Orders"), "{}", shown(&check));
 }
 
 #[test]
