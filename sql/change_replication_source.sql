@@ -1,17 +1,6 @@
--- Purpose: every setting of a channel that this tool owns, so that no older value stays behind; both threads must be off.
+-- Purpose: settings of a channel: all that this tool owns where it makes one, else those that differ; what reads them must be off.
 -- Privileges: REPLICATION_SLAVE_ADMIN
 -- Versions: MySQL 8.0.23 and later. A literal longer than 32 bytes as the password, or with a newline, is refused.
 CHANGE REPLICATION SOURCE TO
-  SOURCE_HOST = {SOURCE_HOST},
-  SOURCE_PORT = {SOURCE_PORT},
-  SOURCE_USER = {SOURCE_USER},
-  SOURCE_PASSWORD = {SOURCE_PASSWORD},
-  SOURCE_AUTO_POSITION = {SOURCE_AUTO_POSITION},
-  SOURCE_CONNECT_RETRY = {SOURCE_CONNECT_RETRY},
-  SOURCE_RETRY_COUNT = {SOURCE_RETRY_COUNT},
-  SOURCE_HEARTBEAT_PERIOD = {SOURCE_HEARTBEAT_PERIOD},
-  SOURCE_SSL = {SOURCE_SSL},
-  SOURCE_SSL_CA = {SOURCE_SSL_CA},
-  SOURCE_SSL_VERIFY_SERVER_CERT = {SOURCE_SSL_VERIFY_SERVER_CERT},
-  GET_SOURCE_PUBLIC_KEY = {GET_SOURCE_PUBLIC_KEY}
+  {options}
 FOR CHANNEL {channel}

@@ -200,6 +200,9 @@ pub struct SetupArgs {
     /// Takes over fields that another manager owns
     #[arg(long)]
     pub force_conflicts: bool,
+    /// Gives the channel the configured password, once it has been proven to log in; the applier goes on meanwhile
+    #[arg(long)]
+    pub rotate_password: bool,
     /// Where members' sidecars do not capture DNS: how the mesh name is to resolve in them
     #[arg(long, value_enum, value_name = "WAY")]
     pub dns: Option<Dns>,

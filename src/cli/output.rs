@@ -77,6 +77,11 @@ fn not_json(error: &serde_json::Error) -> Problem {
 }
 
 fn listed(what: &str, changes: &[Change]) -> String {
-    let targets: Vec<&str> = changes.iter().map(|change| change.target.as_str()).collect();
+    let mut targets: Vec<&str> = Vec::new();
+    for change in changes {
+        if !targets.contains(&change.target.as_str()) {
+            targets.push(&change.target);
+        }
+    }
     format!("{what}: {}\n", targets.join(", "))
 }

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     domain::{
+        channel::Password,
         code::Code,
         event::Event,
         hint::Hint,
@@ -36,6 +37,7 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
     let mut options = setting_up::Options {
         force_conflicts: args.force_conflicts,
         until_caught_up: args.wait == WaitFor::CaughtUp,
+        password: if args.rotate_password { Password::Anew } else { Password::Kept },
         offers: offers(&args),
     };
     let asks = !args.yes && !args.dry_run;

@@ -5,19 +5,12 @@ use std::{
     time::Duration,
 };
 
-use super::{
-    names,
-    raw::{self, TlsMode},
-    show::Origin,
-    validate::Validator,
-};
+use super::{channel::Reached, names, raw, show::Origin, validate::Validator};
 use crate::domain::{
-    code::Code,
-    hint::Hint,
     pxc,
     spec::{
         Account, AddressType, ClientSpec, ClusterRef, Endpoint, Ends, EntranceSpec, LagThresholds, LinkSpec, MeshEnds,
-        ReplicationSpec, SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls, WayIn,
+        SecretRef, SourceLocation, SourceTarget, WayIn,
     },
     vip,
 };
@@ -36,13 +29,6 @@ pub(super) enum SecretsIn {
     Cluster,
     /// In none, and why.
     Nowhere(&'static str),
-}
-
-/// What `replication:` says.
-pub(super) struct Receiver {
-    pub(super) account: Account,
-    pub(super) channel: String,
-    pub(super) tls: Tls,
 }
 
 impl Validator<'_> {
@@ -82,19 +68,10 @@ impl Validator<'_> {
         let how = "write `replication:` with `account` and `tls` below it";
         let replication = self
             .need(&key("replication"), link.replication, how)
-            .and_then(|it| self.replication(&key("replication"), it, name, SecretsIn::Cluster));
+            .and_then(|it| self.replication(base, it, name, SecretsIn::Cluster));
         let lag = self.lag(&key("thresholds.lag"), link.thresholds.and_then(|it| it.lag).unwrap_or_default());
         let ((source, source_account), (client, replica_account)) = (source?, replica?);
-        let Receiver { account, channel, tls } = replication?;
-        let service = ServiceSpec::Replication(Box::new(ReplicationSpec {
-            port,
-            source_account,
-            replica_account,
-            account,
-            channel,
-            tls,
-            lag,
-        }));
+        let service = replication?.service(Reached { port, source_account, replica_account, lag });
         let ends = Ends::Mesh(Box::new(MeshEnds { vip, source, client }));
         Some(LinkSpec { name: name.to_owned(), host, ends, service })
     }
@@ -370,61 +347,6 @@ impl Validator<'_> {
         let list = leaves.iter().map(|leaf| format!("`{leaf}`")).collect::<Vec<_>>().join(", ");
         let fault = if written == 0 { "says none of" } else { "says more than one of" };
         self.fault(base, &format!("{fault} {list}"), None, &format!("write exactly one of {list}{why}"));
-    }
-
-    pub(super) fn replication(
-        &mut self,
-        base: &str,
-        raw: raw::Replication,
-        link: &str,
-        secrets: SecretsIn,
-    ) -> Option<Receiver> {
-        let key = |leaf: &str| format!("{base}.{leaf}");
-        let how = "write `account:` with `user` and `password` below it";
-        let account =
-            self.need(&key("account"), raw.account, how).and_then(|it| self.account(&key("account"), it, secrets));
-        let how = "leave `channel` out and it is called like the link";
-        let channel = self.optional(&key("channel"), raw.channel, names::channel, how);
-        if !self.written(&key("channel")) {
-            self.note(&key("channel"), link, Origin::Derived { of: "the link's name".into() });
-        }
-        let tls = if self.written(&key("tls")) {
-            raw.tls.and_then(|it| self.tls(&key("tls"), it))
-        } else {
-            let message = format!("`{}` is missing, and its default `mode: required` is not served yet", key("tls"));
-            let hint = "write `tls: {mode: verify-identity, ca: /path/on/the/members/ca.crt}` or, in plain text, \
-                        `tls: {mode: disabled}`";
-            self.findings.add_near(&key("tls"), Code::NotSupportedYet, message, Hint::text(hint));
-            None
-        };
-        Some(Receiver { account: account?, channel: channel.unwrap_or_else(|| link.to_owned()), tls: tls? })
-    }
-
-    fn tls(&mut self, base: &str, tls: raw::Tls) -> Option<Tls> {
-        let key = |leaf: &str| format!("{base}.{leaf}");
-        let mode = self.need(&key("mode"), tls.mode, "write `mode: verify-identity` or `mode: disabled`")?;
-        let how = "write the path at which the members have the CA's certificate, such as `ca: /etc/mysql/ssl/ca.crt`";
-        match mode {
-            TlsMode::Disabled => {
-                if self.written(&key("ca")) {
-                    self.fault(&key("ca"), "has no meaning with `mode: disabled`", None, "take `ca` out");
-                }
-                self.note_written(&key("mode"), Tls::Disabled.mode());
-                Some(Tls::Disabled)
-            }
-            TlsMode::VerifyIdentity => {
-                self.note_written(&key("mode"), "verify-identity");
-                let ca = self.required(&key("ca"), tls.ca, names::ca_path, how)?;
-                Some(Tls::VerifyIdentity { ca })
-            }
-            TlsMode::Required | TlsMode::VerifyCa => {
-                let written = if mode == TlsMode::Required { "required" } else { "verify-ca" };
-                let message = format!("`{}: {written}` is not served by this version yet", key("mode"));
-                let hint = Hint::text("write `mode: verify-identity` with `ca`, or `mode: disabled`");
-                self.findings.add_near(&key("mode"), Code::NotSupportedYet, message, hint);
-                None
-            }
-        }
     }
 
     pub(super) fn lag(&mut self, base: &str, lag: raw::Lag) -> LagThresholds {

@@ -285,13 +285,6 @@ fn what_two_links_may_not_share() {
 }
 
 #[test]
-fn what_this_version_does_not_serve_yet() {
-    assert_snapshot!(with("mode: verify-identity, ca: /etc/mysql/ssl/ca.crt", "mode: required"));
-    assert_snapshot!(with("mode: verify-identity", "mode: verify-ca"));
-    assert_snapshot!(with("      tls: {mode: verify-identity, ca: /etc/mysql/ssl/ca.crt}\n", ""));
-}
-
-#[test]
 fn a_link_of_any_service() {
     let config = parsed(HELLO).unwrap();
     assert_snapshot!(format!("{:#?}", config.links[0]));

@@ -1,5 +1,6 @@
 //! From `pxc-link.yaml` to a validated `LinkSpec`; the only place that reads or writes YAML.
 
+mod channel;
 mod document;
 mod findings;
 pub mod init;

@@ -4,6 +4,8 @@ use std::{net::IpAddr, time::Duration};
 
 use jiff::SignedDuration;
 
+use crate::domain::quote;
+
 /// What a value is not, to be read after "`path` ".
 pub(super) type Fault = &'static str;
 
@@ -77,16 +79,20 @@ pub(super) fn user(text: &str) -> Result<(), Fault> {
         "" => Err("is empty, which would be MySQL's anonymous user"),
         _ if text.chars().count() > 32 => Err("is longer than 32 characters"),
         _ if text.chars().any(char::is_control) => Err("holds a control character"),
+        _ if !text.chars().all(quote::is_kept) => {
+            Err("holds a character beyond U+FFFF, which MySQL keeps in no user name")
+        }
         _ => Ok(()),
     }
 }
 
-/// The path of a CA file on the members. MySQL keeps it in a column of 511 characters.
-pub(super) fn ca_path(text: &str) -> Result<(), Fault> {
+/// The path of a file on the members. MySQL keeps it in a column of 511 characters.
+pub(super) fn member_path(text: &str) -> Result<(), Fault> {
     match text {
         _ if !text.starts_with('/') => Err("must be an absolute path on the replica's members"),
         _ if text.chars().count() > 511 => Err("is longer than 511 characters"),
         _ if text.chars().any(char::is_control) => Err("holds a control character"),
+        _ if !text.chars().all(quote::is_kept) => Err("holds a character beyond U+FFFF, which a channel cannot keep"),
         _ => Ok(()),
     }
 }
@@ -133,13 +139,18 @@ pub(super) fn given(text: &str) -> Result<(), Fault> {
 
 /// A duration as Go writes it (`30s`, `5m`, `1h30m`), more than zero.
 pub(super) fn duration(text: &str) -> Result<Duration, Fault> {
+    duration_or_zero(text).and_then(|span| if span.is_zero() { Err("must be more than zero") } else { Ok(span) })
+}
+
+/// The same, which may be no time at all.
+pub(super) fn duration_or_zero(text: &str) -> Result<Duration, Fault> {
     const FORM: Fault = "is no duration";
     // jiff reads more than Go writes (`5 minutes`, `PT5M`); only what both understand is taken.
     if !text.chars().all(|c| c.is_ascii_digit() || ".hmsnuµ".contains(c)) {
         return Err(FORM);
     }
     let span: SignedDuration = text.parse().map_err(|_| FORM)?;
-    Duration::try_from(span).ok().filter(|span| !span.is_zero()).ok_or("must be more than zero")
+    Duration::try_from(span).map_err(|_| FORM)
 }
 
 #[cfg(test)]
@@ -187,14 +198,14 @@ mod tests {
     fn users_are_counted_in_characters() {
         assert_eq!(user(&"ü".repeat(32)), Ok(()));
         assert!(user(&"u".repeat(33)).is_err());
-        assert!(user("").is_err() && user("a\nb").is_err());
+        assert!(user("").is_err() && user("a\nb").is_err() && user("a😀").is_err());
     }
 
     #[test]
-    fn ca_paths() {
-        assert_eq!(ca_path(&format!("/{}", "a".repeat(510))), Ok(()));
-        assert!(ca_path(&format!("/{}", "a".repeat(511))).is_err());
-        assert!(ca_path("ssl/ca.crt").is_err() && ca_path("/a\nb").is_err());
+    fn paths_of_members() {
+        assert_eq!(member_path(&format!("/{}", "a".repeat(510))), Ok(()));
+        assert!(member_path(&format!("/{}", "a".repeat(511))).is_err());
+        assert!(member_path("ssl/ca.crt").is_err() && member_path("/a\nb").is_err() && member_path("/😀").is_err());
     }
 
     #[test]

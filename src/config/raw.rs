@@ -226,21 +226,54 @@ pub(super) struct Replication {
     /// The channel. Default: the link's name.
     #[schemars(regex(pattern = "^[A-Za-z0-9_.-]{1,64}$"))]
     pub(super) channel: Option<String>,
-    /// How the receiver's connection is encrypted.
-    #[schemars(required)]
+    /// How the receiver's connection is encrypted. Default: `{mode: required}`.
     pub(super) tls: Option<Tls>,
+    /// Time between two attempts of the receiver to connect, in whole seconds. Default: 10s.
+    #[schemars(example = "10s", regex(pattern = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"))]
+    pub(super) connect_retry: Option<String>,
+    /// Attempts before the receiver gives up; 0 for no end. Default: 86400.
+    pub(super) retry_count: Option<u64>,
+    /// Time between two heartbeats of an idle source, 100ms to 1m. Default: 5s.
+    #[schemars(example = "5s", regex(pattern = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"))]
+    pub(super) heartbeat: Option<String>,
+    /// The forms of compression that the source is offered; it takes zlib before zstd before none. Default: `[uncompressed]`.
+    #[schemars(length(min = 1))]
+    pub(super) compression: Option<Vec<Compression>>,
+    /// How hard zstd tries. Default: 3.
+    #[schemars(range(min = 1, max = 22))]
+    pub(super) zstd_level: Option<u32>,
+    /// Time that the replica stays behind on purpose, in whole seconds. Default: 0s.
+    #[schemars(example = "1h", regex(pattern = r"^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$"))]
+    pub(super) delay: Option<String>,
+}
+
+/// The forms of compression.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Compression {
+    /// Deflate.
+    Zlib,
+    /// Zstandard.
+    Zstd,
+    /// None.
+    Uncompressed,
 }
 
 /// The encryption of the channel.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Tls {
-    /// What is demanded.
-    #[schemars(required)]
+    /// What is demanded. Default: `required`.
     pub(super) mode: Option<TlsMode>,
     /// The CA file's absolute path on the replica's members; with `verify-ca` and `verify-identity` only.
     #[schemars(length(max = 511))]
     pub(super) ca: Option<String>,
+    /// The absolute path on the replica's members of the certificate that the receiver shows; together with `key`.
+    #[schemars(length(max = 511))]
+    pub(super) cert: Option<String>,
+    /// The absolute path of its key there.
+    #[schemars(length(max = 511))]
+    pub(super) key: Option<String>,
 }
 
 /// The modes of TLS.
@@ -249,9 +282,9 @@ pub(super) struct Tls {
 pub(super) enum TlsMode {
     /// Plain text; warned of.
     Disabled,
-    /// Encrypted, the server's identity not checked. Not served by this version.
+    /// Encrypted, the server's identity not checked.
     Required,
-    /// Encrypted, the certificate must come from the CA. Not served by this version.
+    /// Encrypted, the certificate must come from the CA.
     VerifyCa,
     /// Encrypted, the certificate must come from the CA and name the mesh host.
     VerifyIdentity,

@@ -11,7 +11,7 @@ use std::{
 
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::domain::{code::Code, hint::Hint, problem::Problem, spec::SecretRef};
+use crate::domain::{code::Code, hint::Hint, problem::Problem, quote, spec::SecretRef};
 
 /// MySQL's bound for the password of a channel (manual: CHANGE REPLICATION SOURCE TO, `SOURCE_PASSWORD`).
 pub const LONGEST_CHANNEL_PASSWORD: usize = 32;
@@ -86,11 +86,12 @@ pub fn check(whose: &str, password: &SecretString, purpose: PasswordUse) -> Resu
     let unsent = text.char_indices().find_map(|(at, character)| match character {
         '\0' => Some((at, "a NUL character")),
         '\n' | '\r' => Some((at, "a line break")),
+        other if purpose == PasswordUse::Channel && !quote::is_kept(other) => Some((at, "a character beyond U+FFFF")),
         _ => None,
     });
     if let Some((at, what)) = unsent {
         let message = format!("the password of {whose} holds {what}, which cannot be sent unchanged");
-        let hint = "write the secret again without it: `printf %s` ends without a line break, `echo` does not";
+        let hint = "write the secret again without it; of line breaks: `printf %s` ends without one, `echo` does not";
         return Err(Problem::new(Code::PasswordCharacters, message)
             .seen(format!("after {at} of its {} bytes", text.len()))
             .hint(Hint::text(hint)));
@@ -178,6 +179,7 @@ mod tests {
             check("ü".repeat(17), PasswordUse::Channel).unwrap_err(),
             check("a\nb".into(), PasswordUse::Login).unwrap_err(),
             check("a\0b".into(), PasswordUse::Channel).unwrap_err(),
+            check("a😀".into(), PasswordUse::Channel).unwrap_err(),
         ];
         insta::assert_snapshot!(super::super::load::tests::render(&problems));
     }

@@ -1,11 +1,7 @@
 //! A link without a mesh: a replica that is a server of its own, and the one address at which it reaches its source.
 
-use super::{
-    link::{Receiver, SecretsIn},
-    names, raw,
-    validate::Validator,
-};
-use crate::domain::spec::{Account, Ends, LinkSpec, ReplicationSpec, ServerAddress, ServerEnds, ServiceSpec};
+use super::{channel::Reached, link::SecretsIn, names, raw, validate::Validator};
+use crate::domain::spec::{Account, Ends, LinkSpec, ServerAddress, ServerEnds};
 
 /// Why a Secret cannot be named on such a link.
 const NO_CLUSTER: &str = "cannot be read: with `replica.server` there is no cluster to read a Secret from";
@@ -28,19 +24,10 @@ impl Validator<'_> {
         let how = "write `replication:` with `account` and `tls` below it";
         let replication = self
             .need(&key("replication"), link.replication, how)
-            .and_then(|it| self.replication(&key("replication"), it, name, SecretsIn::Nowhere(NO_CLUSTER)));
+            .and_then(|it| self.replication(base, it, name, SecretsIn::Nowhere(NO_CLUSTER)));
         let lag = self.lag(&key("thresholds.lag"), link.thresholds.and_then(|it| it.lag).unwrap_or_default());
         let ((source, source_account), (replica, replica_account)) = (source?, replica?);
-        let Receiver { account, channel, tls } = replication?;
-        let service = ServiceSpec::Replication(Box::new(ReplicationSpec {
-            port: source.port,
-            source_account,
-            replica_account,
-            account,
-            channel,
-            tls,
-            lag,
-        }));
+        let service = replication?.service(Reached { port: source.port, source_account, replica_account, lag });
         let host = source.host.clone();
         Some(LinkSpec { name: name.to_owned(), host, ends: Ends::Servers(ServerEnds { source, replica }), service })
     }

@@ -28,6 +28,8 @@ pub enum Require {
     Nothing,
     /// TLS.
     Tls,
+    /// TLS and a certificate.
+    Certificate,
 }
 
 impl Require {
@@ -36,6 +38,7 @@ impl Require {
         match self {
             Self::Nothing => None,
             Self::Tls => Some("REQUIRE SSL"),
+            Self::Certificate => Some("REQUIRE X509"),
         }
     }
 }
@@ -68,9 +71,10 @@ fn once<'a>(all: impl Iterator<Item = &'a Grant>) -> Vec<Grant> {
 /// The accounts of a link, those of the source first; one that has several roles on a side is listed once.
 pub fn needed(link: ReplicationLink<'_>) -> Vec<NeededAccount> {
     let replication = link.replication;
-    let channel = if replication.tls == Tls::Disabled { Require::Nothing } else { Require::Tls };
+    let tls = if replication.tls == Tls::Disabled { Require::Nothing } else { Require::Tls };
+    let channel = if replication.client_certificate.is_some() { Require::Certificate } else { tls };
     // Through a port-forward this tool always speaks TLS; straight to a source it speaks as the receiver does.
-    let reader = if link.mesh().is_some() { Require::Tls } else { channel };
+    let reader = if link.mesh().is_some() { Require::Tls } else { tls };
     let account = |side, role, account: &Account, require| NeededAccount {
         side,
         roles: vec![role],
@@ -100,7 +104,10 @@ fn reads_source(link: ReplicationLink<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{sample::spec, spec::ServiceSpec};
+    use crate::domain::{
+        sample::spec,
+        spec::{ClientCertificate, ServiceSpec},
+    };
 
     fn with(change: impl FnOnce(&mut crate::domain::spec::ReplicationSpec)) -> Vec<NeededAccount> {
         let mut spec = spec();
@@ -125,6 +132,12 @@ mod tests {
         );
         let plain = with(|replication| replication.tls = Tls::Disabled);
         assert_eq!(plain[0].require, Require::Nothing);
+        let client = ClientCertificate { cert: "/c.crt".into(), key: "/c.key".into() };
+        let shown = with(|replication| replication.client_certificate = Some(client));
+        assert_eq!(
+            shown.iter().map(|it| it.require.clause()).collect::<Vec<_>>(),
+            [Some("REQUIRE X509"), Some("REQUIRE SSL"), Some("REQUIRE SSL")]
+        );
     }
 
     #[test]

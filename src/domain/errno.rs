@@ -160,6 +160,16 @@ impl Cause {
         })
     }
 
+    /// The same where a receiver shows it: what it lacks is known.
+    pub fn receiver_hint(self, source: &str, user: &str) -> Option<Hint> {
+        if self != Self::PrivilegeMissing {
+            return self.hint(source, user);
+        }
+        let account = quote::literal(user).map(|quoted| quoted.to_string()).unwrap_or_default();
+        let text = "grant it what a receiver needs; the host part `%` is the usual one, `SELECT user, host FROM mysql.user` shows yours";
+        Some(Hint::text(text).sql(source, format!("GRANT REPLICATION SLAVE ON *.* TO {account}@'%'")))
+    }
+
     /// What mends it, where the cause alone says so. `server` is the one that says no, as the report names it, `user` the
     /// account that it says it to.
     pub fn hint(self, server: &str, user: &str) -> Option<Hint> {

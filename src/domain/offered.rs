@@ -141,6 +141,7 @@ pub fn stub_title(place: &str) -> String {
 mod tests {
     use super::*;
     use crate::domain::{
+        channel::Password,
         plan::{self, MeshPreviews},
         sample,
     };
@@ -149,7 +150,8 @@ mod tests {
         let after = serde_json::json!({"metadata": {"name": "pxc-source-production"}, "spec": {}});
         let preview = Preview { before: None, after };
         let previews = MeshPreviews { service_entry: preview.clone(), destination_rule: preview };
-        let plan = plan::plan(&sample::spec(), &sample::unlinked(), Some(&previews)).unwrap().with(offered);
+        let plan =
+            plan::plan(&sample::spec(), &sample::unlinked(), Some(&previews), Password::Kept).unwrap().with(offered);
         plan.steps.iter().map(|step| (step.kind, step.target.clone(), step.action.writes())).collect()
     }
 

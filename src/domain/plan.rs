@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    channel::{channel_differences, desired_channel, options},
+    channel::{Password, Restart, changes, desired_channel, options},
     desired,
     diff::diff,
     facts::{ChannelFacts, Facts},
@@ -73,6 +73,8 @@ pub enum StepKind {
     Path,
     /// The channel's settings.
     Channel,
+    /// The threads that must be off while the channel is changed.
+    Stop,
     /// The receiver, then the applier.
     Start,
     /// The link's lock.
@@ -131,6 +133,11 @@ pub enum Action {
         /// The fields that change.
         fields: Vec<FieldChange>,
     },
+    /// Threads run and are stopped, to be started again.
+    Stop {
+        /// Which threads.
+        threads: Vec<String>,
+    },
     /// A thread is off and is started.
     Start {
         /// Which threads.
@@ -179,10 +186,15 @@ pub struct MeshPreviews {
 ///
 /// # Errors
 /// Why no member can carry the channel (see [`desired::pick_member`]).
-pub fn plan(spec: &LinkSpec, facts: &Facts, previews: Option<&MeshPreviews>) -> Result<Plan, Problem> {
+pub fn plan(
+    spec: &LinkSpec,
+    facts: &Facts,
+    previews: Option<&MeshPreviews>,
+    password: Password,
+) -> Result<Plan, Problem> {
     let mut steps = previews.map_or_else(Vec::new, |previews| mesh_steps(facts, previews));
     if let Some(link) = spec.replication() {
-        steps.extend(channel_steps(link, facts)?);
+        steps.extend(channel_steps(link, facts, password)?);
     }
     Ok(Plan { steps })
 }
@@ -196,19 +208,32 @@ fn mesh_steps(facts: &Facts, previews: &MeshPreviews) -> Vec<Step> {
     ]
 }
 
-fn channel_steps(link: ReplicationLink<'_>, facts: &Facts) -> Result<[Step; 2], Problem> {
+fn channel_steps(link: ReplicationLink<'_>, facts: &Facts, password: Password) -> Result<Vec<Step>, Problem> {
     let member = desired::pick_member(link, facts)?;
     let pod = member.name();
     let name = &link.replication.channel;
     let existing = member
         .server()
         .and_then(|server| server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name)));
-    let channel = channel_action(link, existing);
-    let start = start_action(existing, &channel);
-    Ok([
-        Step { kind: StepKind::Channel, target: format!("channel {name} on {pod}"), action: channel },
-        Step { kind: StepKind::Start, target: format!("threads of channel {name} on {pod}"), action: start },
-    ])
+    let channel = channel_action(link, existing, password);
+    let restart = match (existing, &channel) {
+        (Some(existing), Action::Update { fields }) => Some(Restart::of(existing, fields)),
+        _ => None,
+    };
+    let owned = |threads: &[&str]| threads.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let threads = format!("threads of channel {name} on {pod}");
+    let stop = restart.as_ref().filter(|restart| !restart.stops.is_empty()).map(|restart| Step {
+        kind: StepKind::Stop,
+        target: threads.clone(),
+        action: Action::Stop { threads: owned(&restart.stops) },
+    });
+    let start = match &restart {
+        Some(restart) => Action::Start { threads: owned(&restart.starts) },
+        None => start_action(existing),
+    };
+    let channel = Step { kind: StepKind::Channel, target: format!("channel {name} on {pod}"), action: channel };
+    let start = Step { kind: StepKind::Start, target: threads, action: start };
+    Ok(stop.into_iter().chain([channel, start]).collect())
 }
 
 pub(crate) fn object_step(kind: StepKind, object: &str, preview: &Preview) -> Step {
@@ -230,21 +255,22 @@ fn spec_lines(object: &serde_json::Value) -> Vec<String> {
     diff(&nothing, spec).into_iter().map(|change| format!("{}: {}", change.field, change.after)).collect()
 }
 
-fn channel_action(link: ReplicationLink<'_>, existing: Option<&ChannelFacts>) -> Action {
+fn channel_action(link: ReplicationLink<'_>, existing: Option<&ChannelFacts>, password: Password) -> Action {
     let wanted = desired_channel(link);
     let Some(existing) = existing else {
         let set = options(&wanted).into_iter().filter(|(_, value)| !value.is_empty());
         return Action::Create { with: set.map(|(option, value)| format!("{option}: {value}")).collect() };
     };
-    match channel_differences(&existing.settings, &wanted) {
+    match changes(&existing.settings, &wanted, password) {
         fields if fields.is_empty() => Action::Unchanged { note: Some("password: not compared".to_owned()) },
         fields => Action::Update { fields },
     }
 }
 
-fn start_action(existing: Option<&ChannelFacts>, channel: &Action) -> Action {
+/// Of a channel that is made now, or that stays as it is.
+fn start_action(existing: Option<&ChannelFacts>) -> Action {
     let both = || Action::Start { threads: vec!["receiver".to_owned(), "applier".to_owned()] };
-    let Some(existing) = existing.filter(|_| !channel.writes()) else { return both() };
+    let Some(existing) = existing else { return both() };
     // A receiver that is still connecting runs; starting it again would do nothing. Where it is off the applier is started
     // after it, and stopped before it if it runs: nothing is applied until it is known whom it came from.
     match (existing.receiver.is_off(), existing.applier.is_off()) {
@@ -285,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_first_setup_creates_everything() {
-        let plan = plan(&spec(), &unlinked(), Some(&previews(None))).unwrap();
+        let plan = plan(&spec(), &unlinked(), Some(&previews(None)), Password::Kept).unwrap();
         let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.kind).collect();
         assert_eq!(
             kinds,
@@ -310,7 +336,7 @@ mod tests {
     fn a_link_in_order_has_an_empty_plan() {
         let mut before = object("240.0.0.7");
         before["metadata"]["resourceVersion"] = json!("6");
-        let plan = plan(&spec(), &facts(), Some(&previews(Some(before)))).unwrap();
+        let plan = plan(&spec(), &facts(), Some(&previews(Some(before))), Password::Kept).unwrap();
         assert!(plan.is_empty(), "{plan:#?}");
         let note = Some("password: not compared".to_owned());
         assert_eq!(step(&plan, StepKind::Channel).action, Action::Unchanged { note });
@@ -320,7 +346,7 @@ mod tests {
     fn a_difference_is_shown_field_by_field_and_a_changed_channel_is_started_again() {
         let mut facts = facts();
         sample::replica(&mut facts, 0).channels[0].settings.retry_count = 10;
-        let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.9"))))).unwrap();
+        let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.9")))), Password::Kept).unwrap();
         let field = |field: &str, before: &str, after: &str| FieldChange {
             field: field.to_owned(),
             before: before.to_owned(),
@@ -334,7 +360,20 @@ mod tests {
             step(&plan, StepKind::Channel).action,
             Action::Update { fields: vec![field("SOURCE_RETRY_COUNT", "10", "86400")] }
         );
-        assert!(matches!(&step(&plan, StepKind::Start).action, Action::Start { threads } if threads.len() == 2));
+        let receiver = vec!["receiver".to_owned()];
+        assert_eq!(step(&plan, StepKind::Stop).action, Action::Stop { threads: receiver.clone() });
+        assert_eq!(step(&plan, StepKind::Start).action, Action::Start { threads: receiver });
+    }
+
+    #[test]
+    fn a_password_is_applied_anew_where_it_is_asked_for_and_never_shown() {
+        let plan = plan(&spec(), &facts(), Some(&previews(Some(object("240.0.0.7")))), Password::Anew).unwrap();
+        let Action::Update { fields } = &step(&plan, StepKind::Channel).action else { panic!("{plan:#?}") };
+        let shown: Vec<_> =
+            fields.iter().map(|it| (it.field.as_str(), it.before.as_str(), it.after.as_str())).collect();
+        assert_eq!(shown, [("SOURCE_PASSWORD", "not shown", "as configured, not shown")]);
+        let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.kind).skip(3).collect();
+        assert_eq!(kinds, [StepKind::Stop, StepKind::Channel, StepKind::Start]);
     }
 
     #[test]
@@ -349,7 +388,7 @@ mod tests {
             let channel = &mut sample::replica(&mut facts, 0).channels[0];
             channel.receiver = ThreadState { state: receiver.to_owned(), error: None };
             channel.applier = ThreadState { state: applier.to_owned(), error: None };
-            let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.7"))))).unwrap();
+            let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.7")))), Password::Kept).unwrap();
             let started = match &step(&plan, StepKind::Start).action {
                 Action::Start { threads } => threads.clone(),
                 Action::Unchanged { .. } => Vec::new(),
@@ -365,6 +404,9 @@ mod tests {
         for one in sample::replicas(&mut facts) {
             one.pod().ready = false;
         }
-        assert_eq!(plan(&spec(), &facts, Some(&previews(None))).unwrap_err().code, Code::MemberNotReady);
+        assert_eq!(
+            plan(&spec(), &facts, Some(&previews(None)), Password::Kept).unwrap_err().code,
+            Code::MemberNotReady
+        );
     }
 }

@@ -11,6 +11,23 @@ pub enum Unsendable {
     /// The server keeps only what stands before it and says nothing (seen on MySQL 9.7).
     #[error("it holds a NUL character")]
     Nul,
+    /// `mysql.slave_master_info` keeps three bytes a character: the server stores a `?` in its place and says nothing (seen on MySQL
+    /// 9.7).
+    #[error("it holds a character beyond U+FFFF")]
+    Supplementary,
+}
+
+/// Whether the server keeps a character of a channel's settings.
+pub fn is_kept(character: char) -> bool {
+    character <= '\u{ffff}'
+}
+
+/// A [`literal`] for a setting of a channel.
+///
+/// # Errors
+/// The value holds a character that cannot be sent, or that would not be kept.
+pub fn channel_literal(value: &str) -> Result<Zeroizing<String>, Unsendable> {
+    if value.chars().all(is_kept) { literal(value) } else { Err(Unsendable::Supplementary) }
 }
 
 /// A string literal for a session with `SET NAMES utf8mb4` and an `sql_mode` without `NO_BACKSLASH_ESCAPES`, which is
@@ -89,6 +106,8 @@ mod tests {
     fn what_the_server_would_refuse_or_cut_is_refused() {
         assert_eq!(literal("a\nb").unwrap_err(), Unsendable::Newline);
         assert_eq!(literal("a\0b").unwrap_err(), Unsendable::Nul);
+        assert_eq!(channel_literal("a😀").unwrap_err(), Unsendable::Supplementary);
+        assert_eq!(*channel_literal("ü漢\u{ffff}").unwrap(), "'ü漢\u{ffff}'");
     }
 
     proptest! {

@@ -16,8 +16,9 @@ use super::{
     gtid::GtidSet,
     problem::Fetched,
     spec::{
-        Account, AddressType, ClientSpec, ClusterRef, Endpoint, Ends, EntranceSpec, LagThresholds, LinkSpec, MeshEnds,
-        PortSpec, Protocol, ReplicationSpec, SecretRef, ServiceSpec, SourceLocation, SourceTarget, Tls,
+        Account, AddressType, ChannelOptions, ClientSpec, ClusterRef, Endpoint, Ends, EntranceSpec, LagThresholds,
+        LinkSpec, MeshEnds, PortSpec, Protocol, ReplicationSpec, SecretRef, ServiceSpec, SourceLocation, SourceTarget,
+        Tls,
     },
 };
 
@@ -69,6 +70,8 @@ pub(crate) fn spec() -> LinkSpec {
             account: account("repl"),
             channel: "production".to_owned(),
             tls: Tls::VerifyIdentity { ca: "/etc/mysql/tls/ca.crt".to_owned() },
+            client_certificate: None,
+            options: ChannelOptions::default(),
             lag: LagThresholds { warning: Duration::from_secs(30), critical: Duration::from_mins(5) },
         })),
     }
@@ -256,6 +259,7 @@ pub(crate) fn channel() -> ChannelFacts {
         source_uuid: Some(SOURCE[0].to_owned()),
         received: gtids(&format!("{}:60-100", SOURCE[0])),
         last_heard: Some("2026-11-21T08:00:08Z".parse().unwrap()),
+        receiver_doing: Some("Waiting for source to send event".to_owned()),
     }
 }
 

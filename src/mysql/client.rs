@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use mysql_async::{Conn, DriverError, Error, IoError, OptsBuilder, Row, SslOpts, prelude::Queryable};
+use mysql_async::{ClientIdentity, Conn, DriverError, Error, IoError, OptsBuilder, Row, SslOpts, prelude::Queryable};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -40,24 +40,32 @@ pub struct Target {
 pub enum Encryption {
     /// Not at all; a password that needs it is sent under the server's own public key.
     None,
-    /// Encrypted, whatever certificate the server has. A server without TLS is refused rather than spoken to in clear.
-    Unverified,
-    /// Encrypted, and the server's certificate must come from the CA and name the host that is dialled.
-    Verified {
-        /// A file of PEM certificates.
-        ca: PathBuf,
-    },
+    /// Encrypted. A server without TLS is refused rather than spoken to in clear.
+    Tls(TlsFiles),
+}
+
+/// The files of this machine that a connection uses.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM certificates from one of which the server's must come, which must name the host that is dialled. Without it any
+    /// certificate will do.
+    pub ca: Option<PathBuf>,
+    /// The certificate that is shown to the server, and its key.
+    pub identity: Option<(PathBuf, PathBuf)>,
 }
 
 impl Encryption {
+    /// Encrypted, whatever certificate the server has.
+    pub const UNVERIFIED: Self = Self::Tls(TlsFiles { ca: None, identity: None });
+
     fn options(&self) -> Option<SslOpts> {
-        match self {
-            Self::None => None,
-            Self::Unverified => Some(SslOpts::default().with_danger_accept_invalid_certs(true)),
-            Self::Verified { ca } => {
-                Some(SslOpts::default().with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true))
-            }
-        }
+        let Self::Tls(TlsFiles { ca, identity }) = self else { return None };
+        let options = match ca {
+            None => SslOpts::default().with_danger_accept_invalid_certs(true),
+            Some(ca) => SslOpts::default().with_root_certs(vec![ca.clone().into()]).with_disable_built_in_roots(true),
+        };
+        let identity = identity.clone().map(|(cert, key)| ClientIdentity::new(cert.into(), key.into()));
+        Some(options.with_client_identity(identity))
     }
 }
 

@@ -9,7 +9,7 @@ mod schema;
 mod statements;
 mod writes;
 
-pub use client::{Encryption, Server, Target};
+pub use client::{Encryption, Server, Target, TlsFiles};
 pub use error::MysqlError;
 pub use lock::Answer;
 pub use observe::Depth;

@@ -1,6 +1,6 @@
 //! Reads a server into facts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use mysql_async::{Row, prelude::FromValue};
@@ -16,6 +16,7 @@ use crate::{
         facts::{ChannelFacts, ChannelSettings, ServerFacts, ServerSettings, ThreadError, ThreadState},
         grants::{self, Grant, Role},
         gtid::GtidSet,
+        spec::{ClientCertificate, Compression},
     },
     wait::Deadline,
 };
@@ -213,11 +214,15 @@ fn channel(row: &Reader<'_>, worker: Option<ThreadError>) -> Result<ChannelFacts
             port: row.get("port")?,
             user: row.get("user")?,
             tls: tls_of(ssl, &row.get::<String>("ssl_ca")?, yes("ssl_verify")?),
+            client_certificate: client_certificate(row.get("ssl_cert")?, row.get("ssl_key")?),
             get_public_key: yes("get_public_key")?,
             auto_position: row.get::<String>("auto_position")? == "1",
             connect_retry: row.get("connect_retry")?,
             retry_count: row.get("retry_count")?,
             heartbeat_ms: row.get("heartbeat_ms")?,
+            compression: compression(&row.get::<String>("compression")?),
+            zstd_level: row.get("zstd_level")?,
+            delay_seconds: row.get("delay_seconds")?,
         },
         receiver: ThreadState {
             state: row.get("receiver_state")?,
@@ -230,7 +235,18 @@ fn channel(row: &Reader<'_>, worker: Option<ThreadError>) -> Result<ChannelFacts
             .into_iter()
             .flatten()
             .max(),
+        receiver_doing: row.get("receiver_doing")?,
     })
+}
+
+fn client_certificate(cert: String, key: String) -> Option<ClientCertificate> {
+    (!cert.is_empty() || !key.is_empty()).then_some(ClientCertificate { cert, key })
+}
+
+/// A form this tool does not know is left out, which shows as a difference.
+fn compression(list: &str) -> BTreeSet<Compression> {
+    let named = |name: &str| Compression::ALL.into_iter().find(|known| known.to_string().eq_ignore_ascii_case(name));
+    list.split(',').filter_map(|name| named(name.trim())).collect()
 }
 
 /// The error that names the transaction: a worker's own before the coordinator's summary of it.

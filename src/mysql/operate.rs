@@ -11,7 +11,11 @@ use super::{
     statements::{self, Statement},
 };
 use crate::{
-    domain::{channel, facts::ChannelSettings, problem::Problem, quote},
+    domain::{
+        channel::{self, Threads},
+        problem::Problem,
+        quote,
+    },
     wait::{Deadline, Look, poll_until},
 };
 
@@ -28,28 +32,20 @@ const LOOK: Duration = Duration::from_millis(200);
 /// that run, no such channel, password too long, GTID mode, no `server_id`, options that exclude each other.
 const SILENT_ON_VALUES: [u16; 10] = [1227, 1776, 1777, 1794, 3021, 3056, 3074, 3081, 3085, 3112];
 
-/// One of a channel's two threads, or both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Threads {
-    Receiver,
-    Applier,
-    Both,
-}
-
 impl Server {
-    /// Sets every setting of a channel that this tool owns, and the password; creates the channel where there is none.
-    /// Both threads must be off. The password goes through one buffer that is wiped, and into no log and no error.
+    /// Sets options of a channel, and its password where one is given; creates the channel where there is none. The threads that
+    /// read the options must be off. The password goes through buffers that are wiped, and into no log and no error.
     ///
     /// # Errors
     /// A value that cannot be sent, or as any statement; a server's text that may repeat a value is left out.
     pub async fn change_source(
         &mut self,
         channel: &str,
-        settings: &ChannelSettings,
-        password: &SecretString,
+        options: &[(&'static str, String)],
+        password: Option<&SecretString>,
         deadline: Deadline,
     ) -> Result<(), MysqlError> {
-        let text = change_source_text(channel, settings, password.expose_secret())?;
+        let text = change_source_text(channel, options, password.map(ExposeSecret::expose_secret))?;
         match self.send(statements::CHANGE_REPLICATION_SOURCE, &text, deadline).await {
             Ok(_) => Ok(()),
             Err(error) => Err(without_values(error)),
@@ -72,28 +68,27 @@ impl Server {
         self.on_channel(statements::START_APPLIER, channel, deadline).await
     }
 
-    /// Stops the receiver and waits until it is off; a channel that does not exist is off.
-    ///
-    /// # Errors
-    /// As any statement; out of time where it goes on.
-    pub async fn stop_receiver(&mut self, channel: &str, deadline: Deadline) -> Result<(), Problem> {
-        self.stop_threads(channel, Threads::Receiver, deadline).await
-    }
-
-    /// Stops the applier and waits until it is off; a channel that does not exist is off.
-    ///
-    /// # Errors
-    /// As any statement; out of time where it goes on.
-    pub async fn stop_applier(&mut self, channel: &str, deadline: Deadline) -> Result<(), Problem> {
-        self.stop_threads(channel, Threads::Applier, deadline).await
-    }
-
-    /// Stops both threads, the receiver first, and waits until they are off; a channel that does not exist is off.
+    /// Stops threads, the receiver first, and waits until they are off; a channel that does not exist is off.
     ///
     /// # Errors
     /// As any statement; out of time where one goes on.
-    pub async fn stop(&mut self, channel: &str, deadline: Deadline) -> Result<(), Problem> {
-        self.stop_threads(channel, Threads::Both, deadline).await
+    pub async fn stop(&mut self, channel: &str, threads: Threads, deadline: Deadline) -> Result<(), Problem> {
+        if threads.receiver() {
+            absent_is_fine(self.on_channel(statements::STOP_RECEIVER, channel, deadline).await)?;
+        }
+        if threads.applier() {
+            absent_is_fine(self.on_channel(statements::STOP_APPLIER, channel, deadline).await)?;
+        }
+        let what = format!("the stop of channel `{channel}` on {}", self.name);
+        let server = Mutex::new(self);
+        poll_until(
+            &what,
+            deadline,
+            LOOK,
+            |_, _| (),
+            || async { server.lock().await.look_whether_off(channel, threads, deadline).await },
+        )
+        .await
     }
 
     /// Deletes the channel, its settings and its relay logs, and nothing of any other; both threads must be off. It is the
@@ -110,27 +105,6 @@ impl Server {
         self.send(statement, &statement.filled(&[("channel", &name)]), deadline).await.map(drop)
     }
 
-    async fn stop_threads(&mut self, channel: &str, threads: Threads, deadline: Deadline) -> Result<(), Problem> {
-        let statements: &[Statement] = match threads {
-            Threads::Receiver => &[statements::STOP_RECEIVER],
-            Threads::Applier => &[statements::STOP_APPLIER],
-            Threads::Both => &[statements::STOP_RECEIVER, statements::STOP_APPLIER],
-        };
-        for statement in statements {
-            absent_is_fine(self.on_channel(*statement, channel, deadline).await)?;
-        }
-        let what = format!("the stop of channel `{channel}` on {}", self.name);
-        let server = Mutex::new(self);
-        poll_until(
-            &what,
-            deadline,
-            LOOK,
-            |_, _| (),
-            || async { server.lock().await.look_whether_off(channel, threads, deadline).await },
-        )
-        .await
-    }
-
     /// A stop may be answered before the thread has ended, so only its state says that it has.
     async fn look_whether_off(
         &mut self,
@@ -144,11 +118,7 @@ impl Server {
         let Some(row) = rows.first() else { return Ok(Look::Ready(())) };
         let receiver: String = self.field(statement, row, "receiver_state")?;
         let applier: String = self.field(statement, row, "applier_state")?;
-        let off = match threads {
-            Threads::Receiver => receiver == "OFF",
-            Threads::Applier => applier == "OFF",
-            Threads::Both => receiver == "OFF" && applier == "OFF",
-        };
+        let off = (receiver == "OFF" || !threads.receiver()) && (applier == "OFF" || !threads.applier());
         Ok(if off { Look::Ready(()) } else { Look::NotYet(format!("receiver {receiver}, applier {applier}")) })
     }
 }
@@ -163,33 +133,45 @@ pub(super) fn channel_literal(channel: &str) -> Result<Zeroizing<String>, MysqlE
 }
 
 /// The options whose values are string literals; all others are numbers.
-const TEXT_OPTIONS: [(&str, &str); 3] =
-    [("SOURCE_HOST", "host"), ("SOURCE_USER", "user"), ("SOURCE_SSL_CA", "CA file")];
+const TEXT_OPTIONS: [(&str, &str); 6] = [
+    ("SOURCE_HOST", "host"),
+    ("SOURCE_USER", "user"),
+    ("SOURCE_COMPRESSION_ALGORITHMS", "compression"),
+    ("SOURCE_SSL_CA", "CA file"),
+    ("SOURCE_SSL_CERT", "certificate file"),
+    ("SOURCE_SSL_KEY", "key file"),
+];
 
 fn change_source_text(
     channel: &str,
-    settings: &ChannelSettings,
-    password: &str,
+    options: &[(&'static str, String)],
+    password: Option<&str>,
 ) -> Result<Zeroizing<String>, MysqlError> {
-    if password.len() > PASSWORD_LIMIT {
-        return Err(MysqlError::PasswordTooLong { bytes: password.len() });
+    let literal = |field: &'static str, value: &str| {
+        quote::channel_literal(value).map_err(|why| MysqlError::Unsendable { field, why })
+    };
+    let mut settings: Vec<Zeroizing<String>> = Vec::new();
+    for (option, value) in options {
+        settings.push(match TEXT_OPTIONS.iter().find(|(text, _)| text == option) {
+            Some((_, field)) => Zeroizing::new(format!("{option} = {}", *literal(field, value)?)),
+            None => Zeroizing::new(format!("{option} = {value}")),
+        });
     }
-    let literal =
-        |field: &'static str, value: &str| quote::literal(value).map_err(|why| MysqlError::Unsendable { field, why });
-    let password = literal("password", password)?;
-    let channel = channel_literal(channel)?;
-    let mut options = channel::options(settings);
-    for (option, value) in &mut options {
-        if let Some((_, field)) = TEXT_OPTIONS.iter().find(|(text, _)| text == option) {
-            *value = literal(field, value)?.to_string();
+    if let Some(password) = password {
+        if password.len() > PASSWORD_LIMIT {
+            return Err(MysqlError::PasswordTooLong { bytes: password.len() });
         }
+        // Pieces that are joined without a buffer that grows.
+        let mut setting = Zeroizing::new(String::with_capacity(channel::PASSWORD.len() + 3 + 2 * password.len() + 2));
+        setting.push_str(channel::PASSWORD);
+        setting.push_str(" = ");
+        setting.push_str(&literal("password", password)?);
+        settings.push(setting);
     }
-    let values: Vec<(&str, &str)> = options
-        .iter()
-        .map(|(option, value)| (*option, value.as_str()))
-        .chain([("SOURCE_PASSWORD", password.as_str()), ("channel", channel.as_str())])
-        .collect();
-    Ok(statements::CHANGE_REPLICATION_SOURCE.filled(&values))
+    let channel = channel_literal(channel)?;
+    let settings: Vec<&str> = settings.iter().map(|setting| setting.as_str()).collect();
+    let settings = Zeroizing::new(settings.join(",\n  "));
+    Ok(statements::CHANGE_REPLICATION_SOURCE.filled(&[("options", &settings), ("channel", &channel)]))
 }
 
 fn absent_is_fine(result: Result<(), MysqlError>) -> Result<(), MysqlError> {
@@ -213,54 +195,65 @@ fn without_values(error: MysqlError) -> MysqlError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{quote::Unsendable, spec::Tls};
+    use crate::domain::{
+        facts::ChannelSettings,
+        quote::Unsendable,
+        sample,
+        spec::{ClientCertificate, Tls},
+    };
 
     fn settings(tls: Tls) -> ChannelSettings {
-        ChannelSettings {
-            host: "pxc-source.production.global".into(),
-            port: 3306,
-            user: "repl".into(),
-            get_public_key: tls == Tls::Disabled,
-            tls,
-            auto_position: true,
-            connect_retry: 10,
-            retry_count: 86_400,
-            heartbeat_ms: 5_000,
-        }
+        ChannelSettings { get_public_key: tls == Tls::Disabled, tls, ..sample::channel().settings }
+    }
+
+    fn text(settings: &ChannelSettings) -> String {
+        change_source_text("production", &channel::options(settings), Some(r"p'\{host}")).unwrap().to_string()
     }
 
     #[test]
     fn every_setting_is_written_out() {
-        let text = |tls| change_source_text("production", &settings(tls), r"p'\{host}").unwrap().to_string();
-        insta::assert_snapshot!(text(Tls::VerifyIdentity { ca: "/etc/mysql/tls/ca.crt".into() }), @r"
+        let mut settings = settings(Tls::VerifyIdentity { ca: "/etc/mysql/tls/ca.crt".into() });
+        settings.client_certificate =
+            Some(ClientCertificate { cert: "/tls/it's.crt".into(), key: "/tls/it.key".into() });
+        insta::assert_snapshot!(text(&settings), @r"
         CHANGE REPLICATION SOURCE TO
           SOURCE_HOST = 'pxc-source.production.global',
           SOURCE_PORT = 3306,
           SOURCE_USER = 'repl',
-          SOURCE_PASSWORD = 'p''\\{host}',
           SOURCE_AUTO_POSITION = 1,
           SOURCE_CONNECT_RETRY = 10,
           SOURCE_RETRY_COUNT = 86400,
           SOURCE_HEARTBEAT_PERIOD = 5.000,
+          SOURCE_COMPRESSION_ALGORITHMS = 'uncompressed',
+          SOURCE_ZSTD_COMPRESSION_LEVEL = 3,
           SOURCE_SSL = 1,
           SOURCE_SSL_CA = '/etc/mysql/tls/ca.crt',
+          SOURCE_SSL_CERT = '/tls/it''s.crt',
+          SOURCE_SSL_KEY = '/tls/it.key',
           SOURCE_SSL_VERIFY_SERVER_CERT = 1,
-          GET_SOURCE_PUBLIC_KEY = 0
+          GET_SOURCE_PUBLIC_KEY = 0,
+          SOURCE_DELAY = 0,
+          SOURCE_PASSWORD = 'p''\\{host}'
         FOR CHANNEL 'production'
         ");
-        let plain = text(Tls::Disabled);
-        for option in ["SOURCE_SSL = 0,", "SOURCE_SSL_CA = '',", "GET_SOURCE_PUBLIC_KEY = 1"] {
+        settings.tls = Tls::Disabled;
+        settings.client_certificate = None;
+        let plain = text(&settings);
+        for option in ["SOURCE_SSL = 0,", "SOURCE_SSL_CA = '',", "SOURCE_SSL_CERT = '',"] {
             assert!(plain.contains(option), "{option}: {plain}");
         }
-        for (option, _) in channel::options(&settings(Tls::Required)) {
-            assert!(plain.contains(&format!(" {option} = ")), "{option}");
-        }
+    }
+
+    #[test]
+    fn only_what_is_given_is_named() {
+        let text = change_source_text("production", &[("SOURCE_DELAY", "60".to_owned())], None).unwrap();
+        assert_eq!(text.as_str(), "CHANGE REPLICATION SOURCE TO\n  SOURCE_DELAY = 60\nFOR CHANNEL 'production'");
     }
 
     #[test]
     fn what_cannot_be_sent_is_refused_before_it_is_sent() {
         let refused = |channel: &str, password: &str| {
-            change_source_text(channel, &settings(Tls::Required), password).unwrap_err()
+            change_source_text(channel, &channel::options(&settings(Tls::Required)), Some(password)).unwrap_err()
         };
         assert!(matches!(refused("c", &"é".repeat(17)), MysqlError::PasswordTooLong { bytes: 34 }));
         let newline = MysqlError::Unsendable { field: "password", why: Unsendable::Newline };

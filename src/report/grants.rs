@@ -86,7 +86,7 @@ impl AccountDto {
             host: HOST,
             password: account.password.to_string(),
             placeholder,
-            create: format!("CREATE USER {name} IDENTIFIED BY {placeholder}{require}"),
+            create: format!("CREATE USER IF NOT EXISTS {name} IDENTIFIED BY {placeholder}{require}"),
             grants: account.grants(promotes).into_iter().map(|grant| grant_dto(grant, &name)).collect(),
             optional: account.optional().into_iter().map(|grant| grant_dto(grant, &name)).collect(),
         }
@@ -119,7 +119,8 @@ fn purpose(role: Role) -> &'static str {
 pub fn sql(document: &GrantsDto) -> String {
     let mut text = format!(
         "-- The accounts of link {}, with the least they need. Put each password in place of its mark, as a string literal;\n\
-         -- host parts may be narrowed to what the server sees: SELECT USER() as that account shows it.\n",
+         -- host parts may be narrowed to what the server sees: SELECT USER() as that account shows it. What is done on the source\n\
+         -- is replicated: hence IF NOT EXISTS. An account that is there keeps its password and its REQUIRE.\n",
         document.link
     );
     for side in [Side::Source, Side::Replica] {
@@ -200,7 +201,10 @@ mod tests {
     fn no_line_but_a_statement_is_anything_but_a_comment() {
         let text = sql(&document(true));
         for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with("-- ")) {
-            assert!((line.starts_with("CREATE USER '") || line.starts_with("GRANT ")) && line.ends_with(';'), "{line}");
+            assert!(
+                (line.starts_with("CREATE USER IF NOT EXISTS '") || line.starts_with("GRANT ")) && line.ends_with(';'),
+                "{line}"
+            );
         }
     }
 }

@@ -108,7 +108,7 @@ pub struct CommandDto {
 pub struct ChangeDto {
     /// The object, channel or setting.
     pub target: String,
-    /// `created`, `changed`, `deleted`, `started` or `taken back`.
+    /// `created`, `changed`, `deleted`, `started`, `stopped` or `taken back`.
     pub verb: &'static str,
 }
 
@@ -153,7 +153,7 @@ pub struct StepDto {
     pub kind: StepKind,
     /// The object, channel or server.
     pub target: String,
-    /// `create`, `change`, `start`, `delete`, `unchanged` or `read`.
+    /// `create`, `change`, `stop`, `start`, `delete`, `unchanged` or `read`.
     pub action: &'static str,
     /// Of `create`: what it will be, a line a fact.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -395,6 +395,10 @@ impl From<&Step> for StepDto {
             Action::Update { fields } => {
                 dto.action = "change";
                 dto.fields = fields.iter().map(Into::into).collect();
+            }
+            Action::Stop { threads } => {
+                dto.action = "stop";
+                dto.threads.clone_from(threads);
             }
             Action::Start { threads } => {
                 dto.action = "start";

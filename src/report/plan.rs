@@ -26,6 +26,7 @@ fn show(lines: &mut Lines, step: &Step, width: usize, theme: Theme) {
     let (sign, tone, verb) = match &step.action {
         Action::Create { .. } => ("+", Tone::Good, "create".to_owned()),
         Action::Update { .. } => ("~", Tone::Caution, "change".to_owned()),
+        Action::Stop { threads } => ("~", Tone::Caution, format!("stop {}", threads.join(" and "))),
         Action::Start { threads } => (">", Tone::Good, format!("start {}", threads.join(", then "))),
         Action::Delete => ("-", Tone::Bad, "delete".to_owned()),
         Action::Unchanged { note: None } => ("=", Tone::Faint, "unchanged".to_owned()),

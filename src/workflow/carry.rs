@@ -2,11 +2,13 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
+use secrecy::SecretString;
+
 use super::{
     gather,
     lock::Lock,
     offers, prove,
-    session::Session,
+    session::{Session, cleanup_deadline},
     setup::{Finished, InMesh, Made, Options, refuse},
     sides::{Live, Sides},
     start::{self, Agreed},
@@ -15,10 +17,13 @@ use super::{
 };
 use crate::{
     domain::{
-        channel::{can_be_fetched_again, channel_differences, desired_channel},
-        check::{Check, Report, Side},
+        channel::{
+            PASSWORD, Restart, Round, Threads, can_be_fetched_again, channel_differences, desired_channel, options,
+        },
+        check::{Change, Check, Report, Side},
         code::Code,
-        facts::{Facts, MemberFacts, ProbeEnd},
+        event::Event,
+        facts::{ChannelFacts, ChannelSettings, Facts, MemberFacts, ProbeEnd},
         hint::Hint,
         judge,
         plan::{Action, Plan, StepKind},
@@ -76,16 +81,62 @@ impl Run<'_> {
     ) -> Result<(), Failure> {
         let session = self.session;
         let mut live = self.sides.open_judged(Side::Replica, member, facts, session.deadline).await?;
-        self.configure(link, &mut live, facts, plan, member, done).await?;
-        let agreed = Agreed { start: plan.writes(StepKind::Start), fresh: plan.writes(StepKind::Channel) };
-        start::staged(session, link, &mut live, member, facts, agreed, async |thread, verb| {
+        let existing = existing(link, facts, member);
+        let restart = self.configure(link, &mut live, facts, plan, member, existing, done).await?;
+        let agreed = Agreed {
+            start: plan.writes(StepKind::Start),
+            fresh: existing.is_none(),
+            holds_applier: restart.as_ref().is_none_or(|restart| restart.holds_applier),
+        };
+        let started = start::staged(session, link, &mut live, member, facts, agreed, async |thread, verb| {
             self.may_go_on("before replication was started").await?;
             done.thread(verb, thread, &link.replication.channel, member);
             Ok(())
-        })
-        .await?;
+        });
+        if let Err(mut failure) = started.await {
+            if let (Some(restart), Some(existing)) = (restart.filter(|restart| restart.moves), existing) {
+                self.move_back(member, facts, &restart, existing, &mut failure).await;
+            }
+            return Err(failure);
+        }
         live.close(session.deadline).await;
         Ok(())
+    }
+
+    /// Gives a channel that reaches nobody at its new address the one it had. Without that the server has forgotten whom it was
+    /// attached to, and nothing would show any more that the channel is this link's.
+    async fn move_back(
+        &self,
+        member: &str,
+        facts: &Facts,
+        restart: &Restart,
+        existing: &ChannelFacts,
+        failure: &mut Failure,
+    ) {
+        let (name, deadline) = (&existing.name, cleanup_deadline());
+        let Some(before) = restart.before(&existing.settings) else { return };
+        let moved = async {
+            // The session of before is gone where the time ran out during a statement.
+            let mut live = self.sides.open_judged(Side::Replica, member, facts, deadline).await?;
+            live.server.stop(name, Threads::Receiver, deadline).await?;
+            live.server.change_source(name, &before, None, deadline).await?;
+            if !existing.receiver.is_off() {
+                live.server.start_receiver(name, deadline).await?;
+            }
+            if !existing.applier.is_off() {
+                live.server.start_applier(name, deadline).await?;
+            }
+            live.close(deadline).await;
+            Ok::<_, Problem>(())
+        };
+        let target = format!("address of channel {name}: {}:{} again", existing.settings.host, existing.settings.port);
+        match moved.await {
+            Ok(()) => {
+                self.session.events.tell(Event::TakenBack { what: target.clone() });
+                failure.taken_back.push(Change { target, verb: "taken back" });
+            }
+            Err(problem) => failure.problems.push(problem),
+        }
     }
 
     /// Between steps a signal is heeded and the lock looked at; a step itself is never cut.
@@ -161,6 +212,8 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Makes or changes the channel as planned and reads it back. What of it runs meanwhile the restart says, of an existing one.
+    #[expect(clippy::too_many_arguments, reason = "a step of a run, with everything that the plan was made from")]
     async fn configure(
         &self,
         link: ReplicationLink<'_>,
@@ -168,30 +221,37 @@ impl Run<'_> {
         facts: &Facts,
         plan: &Plan,
         member: &str,
+        existing: Option<&ChannelFacts>,
         done: &mut Done,
-    ) -> Result<(), Failure> {
+    ) -> Result<Option<Restart>, Failure> {
         let Some(step) = plan.steps.iter().find(|step| step.kind == StepKind::Channel && step.action.writes()) else {
-            return Ok(());
+            return Ok(None);
         };
         self.may_go_on("before the channel was configured").await?;
         let deadline = self.session.deadline;
         let name = &link.replication.channel;
         let wanted = desired_channel(link);
         let password = self.sides.replication_password()?;
-        if !matches!(step.action, Action::Create { .. }) {
+        let restart = match (existing, &step.action) {
+            (Some(existing), Action::Update { fields }) => Some(Restart::of(existing, fields)),
+            _ => None,
+        };
+        if restart.as_ref().is_some_and(|restart| restart.drops_relay_logs) {
             may_drop_relay_logs(facts, name, member)?;
         }
         let work = async {
-            if matches!(step.action, Action::Create { .. }) {
+            if let (Some(restart), Some(existing)) = (&restart, existing) {
+                done.changed(&step.target);
+                for round in &restart.rounds {
+                    let channel = Changed { name, member, existing, wanted: &wanted };
+                    channel.round(live, round, password, deadline, done).await?;
+                }
+            } else {
                 match self.session.spec.mesh() {
                     Some(_) => done.created_channel(&step.target),
                     None => done.created_unproven_channel(&step.target, name, member),
                 }
-                live.server.change_source(name, &wanted, password, deadline).await?;
-            } else {
-                done.changed(&step.target);
-                live.server.stop(name, deadline).await?;
-                live.server.change_source(name, &wanted, password, deadline).await?;
+                live.server.change_source(name, &options(&wanted), Some(password), deadline).await?;
             }
             let channels = live.server.channels(deadline).await?;
             let have = channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name));
@@ -208,8 +268,54 @@ impl Run<'_> {
             Err(problem.hint(Hint::text("somebody else works on this channel: find out who, then run setup again")))
         };
         self.session.stage(step.target.clone(), |()| "configured and read back".to_owned(), work).await?;
+        Ok(restart)
+    }
+}
+
+/// A channel that is changed.
+struct Changed<'a> {
+    name: &'a str,
+    member: &'a str,
+    /// As it was.
+    existing: &'a ChannelFacts,
+    wanted: &'a ChannelSettings,
+}
+
+impl Changed<'_> {
+    /// One statement, with the threads that read its options off. An applier that has nothing else to wait for goes on at once.
+    async fn round(
+        &self,
+        live: &mut Live,
+        round: &Round,
+        password: &SecretString,
+        deadline: Deadline,
+        done: &mut Done,
+    ) -> Result<(), Problem> {
+        let Self { name, member, existing, wanted } = self;
+        let stopped = [
+            ("receiver", round.threads.receiver() && !existing.receiver.is_off()),
+            ("applier", round.threads.applier() && !existing.applier.is_off()),
+        ];
+        for (thread, _) in stopped.into_iter().filter(|(_, stops)| *stops) {
+            done.thread("stopped", thread, name, member);
+        }
+        live.server.stop(name, round.threads, deadline).await?;
+        let options: Vec<_> =
+            options(wanted).into_iter().filter(|(option, _)| round.options.contains(option)).collect();
+        let password = round.options.contains(&PASSWORD).then_some(password);
+        live.server.change_source(name, &options, password, deadline).await?;
+        if round.threads == Threads::Applier && !existing.applier.is_off() {
+            done.thread("started", "applier", name, member);
+            live.server.start_applier(name, deadline).await?;
+        }
         Ok(())
     }
+}
+
+/// The link's channel as the member has it.
+fn existing<'a>(link: ReplicationLink<'_>, facts: &'a Facts, member: &str) -> Option<&'a ChannelFacts> {
+    let server = facts.client.members.got()?.iter().find(|one| one.name() == member)?.server()?;
+    server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(&link.replication.channel))
 }
 
 /// CHANGE with both threads stopped deletes the relay logs (manual: CHANGE REPLICATION SOURCE TO).

@@ -139,8 +139,9 @@ async fn walk(
 fn question<'a>(session: &'a Session, sides: &'a Sides, protocol: Protocol) -> Result<Question<'a>, Problem> {
     match (session.spec.replication(), protocol) {
         (Some(link), _) => {
-            let ReplicationSpec { account, tls, .. } = link.replication;
-            let login = Login { user: &account.user, password: sides.replication_password()? };
+            let ReplicationSpec { account, tls, client_certificate, .. } = link.replication;
+            let certificate = client_certificate.as_ref();
+            let login = Login { user: &account.user, password: sides.replication_password()?, certificate };
             Ok(Question::Query { login, tls })
         }
         (None, Protocol::Http) => Ok(Question::Request),

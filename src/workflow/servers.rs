@@ -13,33 +13,55 @@ use crate::{
         check::Side,
         facts::{ClientFacts, Facts, MemberFacts, MemberPlace, SourceFacts},
         problem::{Fetched, Problem},
-        spec::{ReplicationLink, ServerAddress, ServerEnds, Tls},
+        spec::{ClientCertificate, ReplicationLink, ServerAddress, ServerEnds, Tls},
     },
-    mysql::{Depth, Encryption},
+    mysql::{Depth, Encryption, TlsFiles},
 };
 
 /// The ways from this machine to both servers.
 pub(super) struct Direct {
     ends: ServerEnds,
     source: Encryption,
+    /// As `source`, with the receiver's certificate.
+    receiver: Encryption,
     /// How the source is spoken to, in words.
     pub(super) tls: String,
 }
 
 impl Direct {
-    /// The source is spoken to as its receiver does, as far as this machine can.
+    /// The source is spoken to as its receiver does, as far as this machine can: the files are the replica's, and only where this
+    /// machine has the same are they used.
     pub(super) fn of(ends: &ServerEnds, link: Option<ReplicationLink<'_>>) -> Self {
-        let (source, tls) = match link.map(|link| &link.replication.tls) {
-            None | Some(Tls::Disabled) => (Encryption::None, "TLS disabled".to_owned()),
-            Some(Tls::Required) => (Encryption::Unverified, "TLS required".to_owned()),
-            Some(Tls::VerifyIdentity { ca }) if Path::new(ca).is_file() => {
-                (Encryption::Verified { ca: ca.into() }, format!("TLS verify-identity by {ca}"))
+        let is_here = |path: &str| Path::new(path).is_file();
+        let (ca, tls) = match link.map(|link| &link.replication.tls) {
+            None | Some(Tls::Disabled) => {
+                let tls = "TLS disabled".to_owned();
+                return Self { ends: ends.clone(), source: Encryption::None, receiver: Encryption::None, tls };
+            }
+            Some(Tls::Required) => (None, "TLS required".to_owned()),
+            Some(Tls::VerifyIdentity { ca }) if is_here(ca) => {
+                (Some(ca.into()), format!("TLS verify-identity by {ca}"))
             }
             Some(Tls::VerifyIdentity { ca } | Tls::VerifyCa { ca }) => {
-                (Encryption::Unverified, format!("TLS, the certificate not checked against {ca} from here"))
+                (None, format!("TLS, the certificate not checked against {ca} from here"))
             }
         };
-        Self { ends: ends.clone(), source, tls }
+        let source = TlsFiles { ca, identity: None };
+        let certificate = link.and_then(|link| link.replication.client_certificate.as_ref());
+        let (identity, tls) = match certificate {
+            None => (None, tls),
+            Some(ClientCertificate { cert, key }) if is_here(cert) && is_here(key) => {
+                (Some((cert.into(), key.into())), format!("{tls}, as {cert}"))
+            }
+            Some(ClientCertificate { cert, .. }) => (None, format!("{tls}, without {cert}, which is not here")),
+        };
+        let receiver = Encryption::Tls(TlsFiles { identity, ..source.clone() });
+        Self { ends: ends.clone(), source: Encryption::Tls(source), receiver, tls }
+    }
+
+    /// The way to the source with what its receiver shows.
+    pub(super) fn receivers_way(&self) -> (&ServerAddress, &Encryption) {
+        (&self.ends.source, &self.receiver)
     }
 
     /// The way to a side's server. That of the replica is encrypted, and whose certificate it has is not asked: the
@@ -47,7 +69,7 @@ impl Direct {
     pub(super) fn way(&self, side: Side) -> (&ServerAddress, &Encryption) {
         match side {
             Side::Source => (&self.ends.source, &self.source),
-            Side::Replica | Side::Client => (&self.ends.replica, &Encryption::Unverified),
+            Side::Replica | Side::Client => (&self.ends.replica, &Encryption::UNVERIFIED),
         }
     }
 }
@@ -107,21 +129,21 @@ mod tests {
         let away = "/nowhere/ca.crt".to_owned();
         for (tls, encryption, said) in [
             (Tls::Disabled, Encryption::None, "TLS disabled"),
-            (Tls::Required, Encryption::Unverified, "TLS required"),
+            (Tls::Required, Encryption::UNVERIFIED, "TLS required"),
             (
                 Tls::VerifyIdentity { ca: ca.clone() },
-                Encryption::Verified { ca: there.path().into() },
+                Encryption::Tls(TlsFiles { ca: Some(there.path().into()), identity: None }),
                 "verify-identity",
             ),
-            (Tls::VerifyIdentity { ca: away }, Encryption::Unverified, "not checked against /nowhere/ca.crt"),
-            (Tls::VerifyCa { ca }, Encryption::Unverified, "not checked"),
+            (Tls::VerifyIdentity { ca: away }, Encryption::UNVERIFIED, "not checked against /nowhere/ca.crt"),
+            (Tls::VerifyCa { ca }, Encryption::UNVERIFIED, "not checked"),
         ] {
             let mut spec = sample::direct_spec();
             sample::replication(&mut spec).tls = tls;
             let Ends::Servers(ends) = &spec.ends else { panic!("{spec:?}") };
             let direct = Direct::of(ends, spec.replication());
             assert_eq!(direct.way(Side::Source).1, &encryption);
-            assert_eq!(direct.way(Side::Replica).1, &Encryption::Unverified);
+            assert_eq!(direct.way(Side::Replica).1, &Encryption::UNVERIFIED);
             assert!(direct.tls.contains(said), "{}", direct.tls);
         }
     }

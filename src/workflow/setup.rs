@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         baseline,
+        channel::Password,
         check::{Check, Outcome, Report},
         code::Code,
         desired,
@@ -41,6 +42,8 @@ pub struct Options {
     pub force_conflicts: bool,
     /// Wait until nothing is missing, not only until the threads are proven to run.
     pub until_caught_up: bool,
+    /// Whether the configured password is given to a channel that is there already.
+    pub password: Password,
     /// What is never done unasked.
     pub offers: Offers,
 }
@@ -223,12 +226,15 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
     }
     let checks = offers::unmended(checks, options.offers);
     refuse(&checks)?;
+    if options.password == Password::Anew {
+        proven_password(spec, &facts)?;
+    }
     let (plan, in_mesh) = match spec.mesh() {
         Some(mesh) => {
             let (previews, in_mesh) = settle(session, mesh, sides, options, &facts, read?).await?;
-            (plan::plan(spec, &facts, Some(&previews))?.with(&in_mesh.taken.offered), Some(in_mesh))
+            (plan::plan(spec, &facts, Some(&previews), options.password)?.with(&in_mesh.taken.offered), Some(in_mesh))
         }
-        None => (plan::plan(spec, &facts, None)?, None),
+        None => (plan::plan(spec, &facts, None, options.password)?, None),
     };
     let carrier = match spec.replication() {
         Some(link) => Some(desired::pick_member(link, &facts)?.name().to_owned()),
@@ -236,6 +242,21 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
     };
     let warnings = checks.into_iter().filter(Check::advises).collect();
     Ok(Made { facts, plan, in_mesh, carrier, warnings })
+}
+
+/// A password takes the place of one that works only if it works, too. On a link through a mesh the proof of the path shows it, which
+/// comes before the channel; without a mesh this machine's own login does.
+fn proven_password(spec: &LinkSpec, facts: &Facts) -> Result<(), Problem> {
+    let link = spec.replication().ok_or_else(|| {
+        Problem::new(Code::NoReplication, format!("link `{}` carries no replication: there is no password", spec.name))
+            .hint(Hint::text("leave `--rotate-password` out, or name a link that replicates with `--source`"))
+    })?;
+    let Some(Fetched::Failed(problem)) = &facts.receiver_login else { return Ok(()) };
+    let user = &link.replication.account.user;
+    let message =
+        format!("the configured password of `{user}` does not log in at the source, so the channel keeps its own");
+    let code = if problem.code == Code::AccessDenied { Code::ReplicationAccessDenied } else { problem.code };
+    Err(Problem { code, message, ..problem.clone().seen(problem.message.clone()) })
 }
 
 /// What is to be in the client's mesh, and what its API server would make of it.

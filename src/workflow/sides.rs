@@ -13,7 +13,7 @@ use crate::{
         facts::{Facts, ReceiverLogin, ServerFacts},
         grants::Role,
         problem::Problem,
-        spec::{Account, ClusterRef, Ends, ReplicationSpec, SecretRef, SourceLocation},
+        spec::{Account, ClusterRef, Ends, ReplicationSpec, SecretRef, ServerAddress, SourceLocation},
     },
     k8s::{
         Cluster,
@@ -233,7 +233,7 @@ impl Sides {
         };
         match &self.homes {
             Homes::Clusters { .. } => self.open_in_pod(side, member, login, deadline).await,
-            Homes::Servers(direct) => login.open_directly(side, direct, deadline).await,
+            Homes::Servers(direct) => login.open_directly(side, direct.way(side), deadline).await,
         }
     }
 
@@ -247,7 +247,7 @@ impl Sides {
             return Err(Problem::new(Code::Internal, "the way to the source is not this machine's"));
         };
         let login = &self.logins()?.replication;
-        let live = login.open_directly(Side::Source, direct, deadline).await?;
+        let live = login.open_directly(Side::Source, direct.receivers_way(), deadline).await?;
         let (account, server_uuid) = (live.server.account().to_owned(), live.server.uuid().to_owned());
         live.close(deadline).await;
         Ok(ReceiverLogin { from: host_name(), account, server_uuid, tls: direct.tls.clone() })
@@ -259,7 +259,7 @@ impl Sides {
         let forward = forward(self.cluster(side)?, pod, MYSQL_PORT, deadline).await?;
         let address = forward.address();
         let target = Target { name: format!("{side} {pod}"), host: address.ip().to_string(), port: address.port() };
-        match Server::connect(&target, &Encryption::Unverified, &login.user, password, deadline).await {
+        match Server::connect(&target, &Encryption::UNVERIFIED, &login.user, password, deadline).await {
             Ok(server) => Ok(Live { server, role: login.role, _forward: Some(forward) }),
             // The client only sees its connection end; the kubelet says why.
             Err(error) => {
@@ -274,9 +274,13 @@ impl Sides {
 }
 
 impl Login {
-    async fn open_directly(&self, side: Side, direct: &Direct, deadline: Deadline) -> Result<Live, Problem> {
+    async fn open_directly(
+        &self,
+        side: Side,
+        (at, encryption): (&ServerAddress, &Encryption),
+        deadline: Deadline,
+    ) -> Result<Live, Problem> {
         let password = self.password.as_ref().map_err(Clone::clone)?;
-        let (at, encryption) = direct.way(side);
         let target = Target { name: format!("{side} {at}"), host: at.host.clone(), port: at.port };
         let server = Server::connect(&target, encryption, &self.user, password, deadline.at_most(SERVER)).await?;
         Ok(Live { server, role: self.role, _forward: None })

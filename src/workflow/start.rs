@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{session::Session, sides::Live};
 use crate::{
     domain::{
+        channel::Threads,
         check::Side,
         code::Code,
         errno::Cause,
@@ -35,8 +36,10 @@ const EVERY: Duration = Duration::from_millis(200);
 pub(super) struct Agreed {
     /// Threads may be started.
     pub(super) start: bool,
-    /// The channel's settings were written by this run, which clears what the server knew of the source.
+    /// The channel was made by this run, so that whatever it shows of a source is new.
     pub(super) fresh: bool,
+    /// The applier is off until it is known whom the receiver is attached to.
+    pub(super) holds_applier: bool,
 }
 
 /// Starts what does not run yet, as far as it was agreed to. `note` is asked before every write whether it may be done, and
@@ -59,10 +62,10 @@ pub(super) async fn staged(
     let starts_receiver = before.receiver.is_off();
     if starts_receiver {
         agreed.to_start(link, member, "receiver")?;
-        if !before.applier.is_off() {
+        if agreed.holds_applier && !before.applier.is_off() {
             // Whatever the receiver brings must wait until it is known whom it came from.
             note("applier", "stopped").await?;
-            live.server.stop_applier(channel, session.deadline).await?;
+            live.server.stop(channel, Threads::Applier, session.deadline).await?;
         }
         note("receiver", "started").await?;
         live.server.start_receiver(channel, session.deadline).await.map_err(Problem::from)?;
@@ -109,7 +112,7 @@ struct Attachment {
 
 impl Attachment {
     fn is_shown_by(&self, channel: &ChannelFacts) -> bool {
-        let heard = !self.must_be_heard || channel.last_heard > self.heard_before;
+        let heard = !self.must_be_heard || channel.receiver_reads() || channel.last_heard > self.heard_before;
         channel.receiver.is_on() && channel.source_uuid.is_some() && heard
     }
 }
@@ -190,7 +193,9 @@ fn receiver_problem(link: ReplicationLink<'_>, member: &str, receiver: &ThreadSt
             )
             .seen(error.text.clone());
             // The receiver's account lives on the source: what mends it is run there.
-            problem.hint(cause.hint("the source", &link.replication.account.user).unwrap_or_else(look_at_the_path))
+            problem.hint(
+                cause.receiver_hint("the source", &link.replication.account.user).unwrap_or_else(look_at_the_path),
+            )
         }
     }
 }
@@ -217,7 +222,7 @@ async fn known_source(
     if !replicas.contains(&uuid) && sources.contains(&uuid) {
         return Ok(());
     }
-    live.server.stop_receiver(&link.replication.channel, session.deadline).await?;
+    live.server.stop(&link.replication.channel, Threads::Receiver, session.deadline).await?;
     let whose =
         if replicas.contains(&uuid) { "a member of the replica itself" } else { "no known member of the source" };
     Err(Problem::new(
@@ -225,7 +230,11 @@ async fn known_source(
         format!("the receiver on {member} reached {uuid}, {whose}; it was stopped again"),
     )
     .seen(format!("members of the source: {}", sources.join(", ")))
-    .seen("nothing of it was applied: the applier was off")
+    .seen(if channel.applier.is_off() {
+        "nothing of it was applied: the applier was off"
+    } else {
+        "the applier ran meanwhile, as the channel's address is what it was: see what it applied"
+    })
     .hint(Hint::run("find out where the name leads", ["pxc-link", "verify", "--source", &session.spec.name])))
 }
 

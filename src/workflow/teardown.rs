@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        channel,
+        channel::{self, Threads},
         check::{Change, Check, Report, Side},
         code::Code,
         desired,
@@ -301,10 +301,10 @@ impl Steps<'_> {
         let begun = gone.len();
         let work = async {
             gone.push(Change { target: format!("receiver of {target}"), verb: "stopped" });
-            live.server.stop_receiver(name, session.deadline).await?;
+            live.server.stop(name, Threads::Receiver, session.deadline).await?;
             self.drained(link, &mut live, member).await?;
             self.may_go_on().await?;
-            live.server.stop(name, session.deadline).await?;
+            live.server.stop(name, Threads::Both, session.deadline).await?;
             live.server.reset_all(name, session.deadline).await?;
             Ok(())
         };

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     domain::{
+        channel::Threads,
         check::{Change, Side},
         event::Event,
         problem::Problem,
@@ -150,7 +151,7 @@ impl Done {
 async fn take_channel_back(sides: &Sides, name: &str, member: &str) -> Result<bool, Problem> {
     let deadline = cleanup_deadline();
     let mut live = sides.open(Side::Replica, member, deadline).await?;
-    live.server.stop(name, deadline).await?;
+    live.server.stop(name, Threads::Both, deadline).await?;
     live.server.reset_all(name, deadline).await?;
     live.close(deadline).await;
     Ok(true)

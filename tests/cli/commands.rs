@@ -113,7 +113,7 @@ fn grants_are_printed_without_any_server_and_without_any_password() {
     let ended = place.run(&["grants", "--source", "production"]);
     assert_eq!((ended.code, ended.err.as_str()), (Some(0), ""));
     assert!(
-        ended.out.contains("CREATE USER 'repl'@'%' IDENTIFIED BY <REPLICATION_PASSWORD> REQUIRE SSL;"),
+        ended.out.contains("CREATE USER IF NOT EXISTS 'repl'@'%' IDENTIFIED BY <REPLICATION_PASSWORD> REQUIRE SSL;"),
         "{}",
         ended.out
     );

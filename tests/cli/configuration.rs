@@ -19,7 +19,7 @@ fn a_wrong_configuration_is_one_message_with_its_code_and_place() {
         (&replaced("user: repl,", "user: \"\","), "PXL105", "pxc-link.yaml:12:"),
         (&replaced("{env: PXC_SOURCE_PASSWORD}", literal), "PXL106", "pxc-link.yaml:7:"),
         (&replaced("  production:", "  staging:"), "PXL107", "has staging"),
-        (&replaced("mode: verify-identity", "mode: verify-ca"), "PXL110", "pxc-link.yaml:13:"),
+        (&replaced("mode: verify-identity", "mode: required"), "PXL105", "pxc-link.yaml:13:"),
         ("", "PXL105", "is empty"),
     ];
     for (config, code, says) in table {

@@ -5,6 +5,7 @@
 //! leaves link `production` alone, which comes last and side by side: faults that have a client and a link of their own, one of
 //! the services' links at a time, and what setup offers in a world without DNS capture.
 
+mod channel;
 mod duo;
 mod endpoints;
 mod faults;
@@ -152,6 +153,7 @@ fn without_kubernetes() -> impl Iterator<Item = Trial> {
         })
     };
     let listed = listed("plain", plain::TRIALS)
+        .chain(listed("channel", channel::TRIALS))
         .chain(listed("settings", settings::TRIALS))
         .chain(listed("promote", promote::TRIALS));
     listed.chain(faults)

@@ -282,7 +282,7 @@ fn compose() -> Checked {
 }
 
 /// Tries until it is good: a receiver sees the end of its source a moment later.
-fn soon<T>(mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T, Failed> {
+pub(crate) fn soon<T>(mut attempt: impl FnMut() -> Result<T, Failed>) -> Result<T, Failed> {
     let begun = Instant::now();
     loop {
         match attempt() {

@@ -1,10 +1,16 @@
 //! What was seen of a MySQL server and of its replication channels.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    super::{gtid::GtidSet, problem::Fetched, spec::Tls},
+    super::{
+        gtid::GtidSet,
+        problem::Fetched,
+        spec::{ClientCertificate, Compression, Tls},
+    },
     RuleFacts, TablesFacts,
 };
 
@@ -126,6 +132,8 @@ pub struct ChannelSettings {
     pub user: String,
     /// `SOURCE_SSL` and what belongs to it.
     pub tls: Tls,
+    /// `SOURCE_SSL_CERT` and `SOURCE_SSL_KEY`, where either is set.
+    pub client_certificate: Option<ClientCertificate>,
     /// `GET_SOURCE_PUBLIC_KEY`.
     pub get_public_key: bool,
     /// `SOURCE_AUTO_POSITION`.
@@ -136,6 +144,12 @@ pub struct ChannelSettings {
     pub retry_count: u64,
     /// `SOURCE_HEARTBEAT_PERIOD`, milliseconds; 0 is off.
     pub heartbeat_ms: u64,
+    /// `SOURCE_COMPRESSION_ALGORITHMS`.
+    pub compression: BTreeSet<Compression>,
+    /// `SOURCE_ZSTD_COMPRESSION_LEVEL`.
+    pub zstd_level: u32,
+    /// `SOURCE_DELAY`, seconds.
+    pub delay_seconds: u32,
 }
 
 /// One channel of one server.
@@ -155,7 +169,22 @@ pub struct ChannelFacts {
     pub received: GtidSet,
     /// When the receiver last heard from the source: a heartbeat, or an event of a transaction being queued.
     pub last_heard: Option<Timestamp>,
+    /// What the receiver's thread says that it is doing (`performance_schema.threads`), while there is one.
+    #[serde(default)]
+    pub receiver_doing: Option<String>,
 }
+
+impl ChannelFacts {
+    /// Whether the receiver has got as far as reading events: it then has asked the source for its UUID. MySQL 8.0.26 and later word
+    /// these states like this (sql/rpl_replica.cc, `stage_waiting_for_source_to_send_event`, `stage_queueing_source_event_to_the_relay_log`).
+    pub fn receiver_reads(&self) -> bool {
+        let doing = self.receiver_doing.as_deref();
+        self.receiver.is_on() && doing.is_some_and(|doing| READING.contains(&doing))
+    }
+}
+
+/// The states of a receiver that reads events.
+const READING: [&str; 2] = ["Waiting for source to send event", "Queueing source event to the relay log"];
 
 /// A replication thread.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

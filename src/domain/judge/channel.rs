@@ -7,12 +7,15 @@ use crate::domain::{
     code::Code,
     desired,
     errno::Cause,
-    facts::{ChannelFacts, Facts, MemberFacts, ServerFacts, ThreadError},
+    facts::{ChannelFacts, Facts, MemberFacts, PathFacts, ProbeEnd, ServerFacts, ThreadError},
     hint::Hint,
     problem::Problem,
     spec::{LagThresholds, ReplicationLink},
     status::Lag,
 };
+
+/// `ER_ACCESS_DENIED_ERROR`.
+const WRONG_PASSWORD: u32 = 1045;
 
 /// Judges the link's channel on every member that has it.
 pub fn channel(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
@@ -22,7 +25,7 @@ pub fn channel(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     for one in &carriers {
         let Some((server, channel)) = of_channel(spec, one) else { continue };
         let asked = |id| ask(id, member(Side::Replica, one));
-        checks.push(settings(spec, one, channel, asked(ids::CHANNEL_SETTINGS)));
+        checks.push(settings(spec, facts, one, channel, asked(ids::CHANNEL_SETTINGS)));
         let receiver = receiver(spec, facts, one, channel, asked(ids::RECEIVER_RUNNING));
         checks.push(attached(spec, facts, one, server, channel, &receiver, asked(ids::RECEIVER_SOURCE)));
         checks.push(receiver);
@@ -47,7 +50,7 @@ pub fn channel_preflight(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check>
     }
     let settings = carriers.iter().filter_map(|one| {
         let (_, channel) = of_channel(spec, one)?;
-        let check = settings(spec, one, channel, ask(ids::CHANNEL_SETTINGS, member(Side::Replica, one)));
+        let check = settings(spec, facts, one, channel, ask(ids::CHANNEL_SETTINGS, member(Side::Replica, one)));
         match check.problem() {
             Some(problem) if problem.code == Code::ChannelDiffers => {
                 let evidence = problem.evidence.clone();
@@ -144,7 +147,19 @@ fn unique(spec: ReplicationLink<'_>, facts: &Facts) -> Check {
     }
 }
 
-fn settings(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+/// Whether the server that the receiver is or was attached to is a member of the source.
+fn follows_source(facts: &Facts, channel: &ChannelFacts) -> bool {
+    let Some(uuid) = channel.source_uuid.as_deref() else { return false };
+    servers(facts, Side::Source).any(|(_, server)| server.server_uuid.eq_ignore_ascii_case(uuid))
+}
+
+fn settings(
+    spec: ReplicationLink<'_>,
+    facts: &Facts,
+    one: &MemberFacts,
+    channel: &ChannelFacts,
+    asked: Asked,
+) -> Check {
     let wanted = desired_channel(spec);
     let differences = channel_differences(&channel.settings, &wanted);
     if differences.is_empty() {
@@ -157,7 +172,9 @@ fn settings(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts
         )]);
     }
     let have = &channel.settings;
-    let elsewhere = !have.host.eq_ignore_ascii_case(&wanted.host) || have.port != wanted.port;
+    let moved = !have.host.eq_ignore_ascii_case(&wanted.host) || have.port != wanted.port;
+    // A channel that is attached to this link's source is this link's, by whatever address it got there.
+    let elsewhere = moved && !follows_source(facts, channel);
     let name = named(Side::Replica, one);
     let problem = if elsewhere {
         Problem::new(
@@ -166,8 +183,8 @@ fn settings(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts
         )
         .hint(
             Hint::text(format!(
-                "it may be somebody else's link: give this one another `replication.channel`; if it is this link's, stop it and run `pxc-link setup --source {}` again",
-                spec.name
+                "it never was attached to a member of this source, so it may be somebody else's link: give this one another `replication.channel`; if nobody needs `{}` any more, see that it applied all that it received, and reset it",
+                channel.name
             ))
             .sql(&name, format!("SELECT * FROM performance_schema.replication_connection_configuration WHERE channel_name = '{}'", spec.replication.channel)),
         )
@@ -254,6 +271,10 @@ fn receiver(
     };
     let hint = match code {
         Code::ReceiverNotConnecting => verify(),
+        Code::ReplicationAccessDenied if error.errno == WRONG_PASSWORD && logs_in(spec, facts) => Hint::run(
+            "the configured password logs in, so the channel has another one: give it the configured one",
+            ["pxc-link", "setup", "--source", &spec.name, "--rotate-password"],
+        ),
         Code::Purged => Hint::text(format!(
             "look whether another member of the source still has them; if none has, {name} must be given the data anew, and the check `gtid.purged` says how"
         ))
@@ -262,11 +283,20 @@ fn receiver(
             .sql(&name, "SELECT @@GLOBAL.gtid_executed"),
         Code::ReplicationAccessDenied | Code::TlsRequired | Code::PublicKeyNeeded | Code::TlsVerification => {
             let source = servers(facts, Side::Source).next().map_or_else(|| "the source".to_owned(), |(one, _)| named(Side::Source, one));
-            Cause::of(Some(error.errno), &error.text).hint(&source, user).unwrap_or_else(verify)
+            Cause::of(Some(error.errno), &error.text).receiver_hint(&source, user).unwrap_or_else(verify)
         }
         _ => Cause::of(Some(error.errno), &error.text).hint(&name, user).unwrap_or_else(start),
     };
     asked.failed(Problem::new(code, what).seen(error_words(error)).seen(threads(channel)).hint(hint))
+}
+
+/// Whether the channel's account was let in with the configured password, on the path or from this machine.
+fn logs_in(spec: ReplicationLink<'_>, facts: &Facts) -> bool {
+    let answered = |path: &PathFacts| {
+        path.port == spec.replication.port
+            && path.probe.got().is_some_and(|answer| matches!(answer.end, ProbeEnd::Answered { .. }))
+    };
+    facts.paths.iter().any(answered) || facts.receiver_login.as_ref().is_some_and(|login| login.got().is_some())
 }
 
 fn attached(

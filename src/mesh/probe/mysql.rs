@@ -8,7 +8,7 @@ use super::{GO, Gate, Place, ask, no_such_program};
 use crate::{
     domain::{
         facts::{ProbeAnswer, ProbeEnd},
-        spec::Tls,
+        spec::{ClientCertificate, Tls},
     },
     k8s::{K8sError, exec::Ended},
     wait::Deadline,
@@ -39,6 +39,8 @@ pub struct Login<'a> {
     pub user: &'a str,
     /// The password.
     pub password: &'a SecretString,
+    /// What it shows beside it; paths in the container.
+    pub certificate: Option<&'a ClientCertificate>,
 }
 
 /// An authenticated query from the container to `host`, a name or an address, in the channel's TLS mode. The password travels on
@@ -58,7 +60,7 @@ pub async fn query(
     let connect = CONNECT.min(deadline.left().saturating_sub(Duration::from_secs(2))).as_secs().max(1);
     let file = option_file(login);
     let mut argv = vec!["sh".to_owned(), "-c".into(), script(), file.len().to_string()];
-    argv.extend(options(host, port, tls, connect));
+    argv.extend(options(host, port, tls, login.certificate, connect));
     let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
     // A client that is connected and gets no answer does not give up by itself.
     let limit = Duration::from_secs(connect + 4);
@@ -104,7 +106,13 @@ fn ssl_mode(tls: &Tls) -> &'static str {
 }
 
 /// The client's options that are no secrets.
-fn options(host: &str, port: u16, tls: &Tls, connect_seconds: u64) -> Vec<String> {
+fn options(
+    host: &str,
+    port: u16,
+    tls: &Tls,
+    certificate: Option<&ClientCertificate>,
+    connect_seconds: u64,
+) -> Vec<String> {
     let mut options = vec![
         "--protocol=TCP".to_owned(),
         format!("--host={host}"),
@@ -113,6 +121,9 @@ fn options(host: &str, port: u16, tls: &Tls, connect_seconds: u64) -> Vec<String
         format!("--ssl-mode={}", ssl_mode(tls)),
     ];
     options.extend(tls.ca().map(|ca| format!("--ssl-ca={ca}")));
+    if let Some(ClientCertificate { cert, key }) = certificate {
+        options.extend([format!("--ssl-cert={cert}"), format!("--ssl-key={key}")]);
+    }
     if *tls == Tls::Disabled {
         options.push("--get-server-public-key".into());
     }
@@ -221,17 +232,20 @@ mod tests {
 
     #[test]
     fn each_tls_mode_is_asked_of_the_client_as_the_channel_has_it() {
-        let of = |tls: &Tls| options("h", 3306, tls, 8).join(" ");
+        let of = |tls: &Tls| options("h", 3306, tls, None, 8).join(" ");
         assert!(of(&Tls::Disabled).contains("--ssl-mode=DISABLED --get-server-public-key"));
         assert!(of(&Tls::Required).contains("--ssl-mode=REQUIRED --batch"));
         let ca = "/ca.crt".to_owned();
         assert!(of(&Tls::VerifyIdentity { ca }).contains("--ssl-mode=VERIFY_IDENTITY --ssl-ca=/ca.crt"));
+        let client = ClientCertificate { cert: "/c.crt".into(), key: "/c.key".into() };
+        let shown = options("h", 3306, &Tls::Required, Some(&client), 8).join(" ");
+        assert!(shown.contains("--ssl-mode=REQUIRED --ssl-cert=/c.crt --ssl-key=/c.key --batch"), "{shown}");
     }
 
     #[test]
     fn a_password_of_special_characters_is_one_quoted_line() {
         let password = SecretString::from(r#"a#b"c\d'e f "#);
-        let file = option_file(Login { user: "repl", password: &password });
+        let file = option_file(Login { user: "repl", password: &password, certificate: None });
         assert_eq!(file, "[client]\nuser=\"repl\"\npassword=\"a#b\\\"c\\\\d'e f \"\n");
     }
 }

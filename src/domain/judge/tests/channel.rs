@@ -50,11 +50,13 @@ fn a_channel_that_points_elsewhere_is_not_the_same_as_one_that_differs() {
     for host in ["db.example.com", ""] {
         let check = broken(ids::CHANNEL_SETTINGS, &replica(0), ("failed", Code::ChannelElsewhere), |_, facts| {
             channel(facts).settings.host = host.to_owned();
+            channel(facts).source_uuid = None;
         });
         assert!(shown(&check).contains("SOURCE_HOST: "), "{}", shown(&check));
     }
     broken(ids::CHANNEL_SETTINGS, &replica(0), ("failed", Code::ChannelElsewhere), |_, facts| {
         channel(facts).settings.port = 3307;
+        channel(facts).source_uuid = Some("6d1b0a4e-0000-11f1-8000-0242ac110002".to_owned());
     });
     let check = broken(ids::CHANNEL_SETTINGS, &replica(0), ("failed", Code::ChannelDiffers), |_, facts| {
         channel(facts).settings.tls = Tls::Disabled;
@@ -74,10 +76,30 @@ fn before_writing_only_what_setup_must_not_touch_stands_in_the_way() {
     assert_eq!(verdicts(&differs), [("passed", None), ("passed", None)]);
     let mut elsewhere = facts();
     channel(&mut elsewhere).settings.host = "db.example.com".to_owned();
+    assert_eq!(
+        verdicts(&elsewhere),
+        [("passed", None), ("passed", None)],
+        "it is attached to the link's source: it only moves"
+    );
+    channel(&mut elsewhere).source_uuid = None;
     assert_eq!(verdicts(&elsewhere), [("passed", None), ("failed", Some(Code::ChannelElsewhere))]);
     let mut twice = facts();
     sample::replica(&mut twice, 1).channels.push(sample::channel());
     assert_eq!(verdicts(&twice)[0], ("failed", Some(Code::ChannelTwice)));
+}
+
+#[test]
+fn a_password_that_is_not_the_configured_one_is_to_be_rotated() {
+    let denied = "Access denied for user 'repl'@'198.18.0.11' (using password: YES)";
+    let refused = |facts: &mut Facts| channel(facts).receiver = stopped(1045, denied);
+    let code = ("failed", Code::ReplicationAccessDenied);
+    let check = broken(ids::RECEIVER_RUNNING, &replica(0), code, |_, facts| refused(facts));
+    assert_eq!(commands(&check), ["pxc-link setup --source production --rotate-password"]);
+    let check = broken(ids::RECEIVER_RUNNING, &replica(0), code, |_, facts| {
+        refused(facts);
+        facts.paths.clear();
+    });
+    assert!(!commands(&check).concat().contains("--rotate-password"), "{}", shown(&check));
 }
 
 #[test]
