@@ -26,6 +26,7 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("printed_grants_are_enough_and_each_is_needed", grants),
     ("a_change_stops_what_reads_it_and_nothing_else", changes),
     ("a_password_is_rotated_while_both_are_good", rotation),
+    ("each_mode_of_tls_and_a_certificate_of_ones_own", tls),
     ("what_the_server_takes_it_keeps_unchanged", round_trips),
 ];
 
@@ -287,4 +288,43 @@ fn round_trips() -> Checked {
         return Err(format!("{sent} cases were sent and {refused} refused: too few of one kind").into());
     }
     Ok(())
+}
+
+fn tls() -> Checked {
+    let duo = Duo::raise("e2e-tls")?;
+    let folder = duo.plain.ca().parent().map(|folder| folder.display().to_string()).unwrap_or_default();
+    let configure = |tls: &str| {
+        let head = "apiVersion: pxc-link.io/v1alpha1\nkind: Links\nlinks:\n";
+        duo.configure(&(head.to_owned() + &duo.plain.link("production", "pxc_link", "repl", &format!("{{{tls}}}"))))
+    };
+    let client = format!("cert: {folder}/tls.crt, key: {folder}/tls.key");
+    for mode in [
+        "mode: required".to_owned(),
+        format!("mode: verify-ca, ca: {folder}/ca.crt"),
+        format!("mode: verify-identity, ca: {folder}/ca.crt"),
+    ] {
+        configure(&mode)?;
+        duo.linked()?;
+        duo.tool().run(&["setup", "--yes"])?.says("nothing to change")?;
+        duo.tool().run(&["verify"])?.exits(0)?;
+    }
+    // A CA that did not issue the source's certificate, and one that is not there.
+    for (ca, code) in [(format!("{folder}/tls.crt"), "PXL405"), (format!("{folder}/none.crt"), "PXL406")] {
+        configure(&format!("mode: verify-ca, ca: {ca}"))?;
+        duo.tool().run(&["setup", "--yes"])?.fails(7, code, &[])?;
+    }
+    configure(&format!("mode: verify-identity, ca: {folder}/ca.crt"))?;
+    duo.linked()?;
+    // An account that demands a certificate.
+    duo.sql(End::Source, &format!("{UNLOGGED}ALTER USER repl@'%' REQUIRE X509"))?;
+    restart_receiver(&duo)?;
+    crate::plain::soon(|| duo.tool().run(&["verify"])?.says("PXL410"))?;
+    configure(&format!("mode: verify-identity, ca: {folder}/ca.crt, cert: {folder}/none.crt, key: {folder}/tls.key"))?;
+    duo.tool().run(&["setup", "--yes"])?.exits(7)?;
+    configure(&format!("mode: verify-identity, ca: {folder}/ca.crt, {client}"))?;
+    duo.linked()?;
+    duo.tool().run(&["verify"])?.exits(0)?;
+    duo.tool().run(&["setup", "--yes", "--rotate-password"])?.exits(0)?;
+    duo.sql(End::Source, "INSERT INTO t.a (v) VALUES ('with a certificate')")?;
+    duo.rows_arrive()
 }
