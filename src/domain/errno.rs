@@ -59,10 +59,14 @@ pub enum Cause {
     GtidMode,
     /// 13114 (1236): the source has no binary log.
     BinaryLogOff,
-    /// 13114 (1236): an event is larger than `max_allowed_packet`.
+    /// 13125, 13114 (1236): an event is larger than `replica_max_allowed_packet` or `max_allowed_packet`.
     PacketTooLarge,
-    /// 13114 (1236): the source's binary log is damaged.
+    /// 13114 (1236): the source's binary log is damaged, or a file of it is gone.
     BinaryLogDamaged,
+    /// 13122, 1595, 1610: what arrived could not be written to the relay log.
+    RelayLogUnwritable,
+    /// 13117 (1593): the channel has no user.
+    NoUser,
     /// Anything else.
     Other,
 }
@@ -99,9 +103,15 @@ impl Cause {
             _ if has("GTID_MODE") => Self::GtidMode,
             _ if has("Binary log is not open") => Self::BinaryLogOff,
             _ if has("max_allowed_packet") => Self::PacketTooLarge,
-            _ if has("bogus data in log event") || has("checksum") || has("first log file name") => {
+            _ if has("Relay log write failure") => Self::RelayLogUnwritable,
+            _ if has("Invalid (empty) username") => Self::NoUser,
+            _ if ["bogus data in log event", "checksum", "first log file name", "Could not open log file"]
+                .into_iter()
+                .any(has) =>
+            {
                 Self::BinaryLogDamaged
             }
+            _ if has("SERVER_ID variable") && has("1047") => Self::NotReady,
             _ if has("COM_REGISTER_REPLICA failed") && has("Access denied") => Self::PrivilegeMissing,
             _ => Self::Other,
         }
@@ -131,12 +141,11 @@ impl Cause {
     /// `None` where the text says no more than that it failed, and where only the path's own findings say why.
     pub fn receiver_code(self) -> Option<Code> {
         Some(match self {
-            Self::AccessDenied
-            | Self::AccountLocked
-            | Self::PasswordExpired
-            | Self::HostNotAllowed
-            | Self::PluginMissing
-            | Self::PrivilegeMissing => Code::ReplicationAccessDenied,
+            Self::AccessDenied => Code::ReplicationAccessDenied,
+            Self::AccountLocked | Self::PasswordExpired => Code::AccountClosed,
+            Self::HostNotAllowed | Self::HostBlocked => Code::AddressRefused,
+            Self::PluginMissing => Code::PluginMissing,
+            Self::PrivilegeMissing => Code::ReplicationNotGranted,
             Self::TlsRequired => Code::TlsRequired,
             Self::CaFileUnreadable => Code::CaFileMissing,
             Self::TlsFailed => Code::TlsVerification,
@@ -146,16 +155,17 @@ impl Cause {
             Self::SameReplicaTwice | Self::EqualServerIds | Self::EqualServerUuids => Code::ServerIdClash,
             Self::GtidMode => Code::GtidsOff,
             Self::BinaryLogOff => Code::BinaryLogOff,
-            Self::HostBlocked
-            | Self::TooManyConnections
+            Self::PacketTooLarge => Code::EventTooLarge,
+            Self::BinaryLogDamaged => Code::SourceLogDamaged,
+            Self::RelayLogUnwritable => Code::RelayLogUnwritable,
+            Self::NoUser => Code::ChannelDiffers,
+            Self::TooManyConnections
             | Self::Offline
             | Self::ShuttingDown
             | Self::CannotConnect
             | Self::UnknownHost
             | Self::ConnectionLost
             | Self::NotReady
-            | Self::PacketTooLarge
-            | Self::BinaryLogDamaged
             | Self::Other => return None,
         })
     }
@@ -182,9 +192,14 @@ impl Cause {
                 "compare the password, the host part against the address in the server's answer, and whether the account demands TLS",
             )
             .sql(server, show_account),
-            Self::AccountLocked => Hint::text("find the locked account and unlock it").sql(server, show_account),
-            Self::PasswordExpired => Hint::text("give the account a new password that does not expire")
-                .sql(server, show_account),
+            Self::AccountLocked => {
+                Hint::text("see why the account is locked, then unlock it; the host part `%` is the usual one")
+                    .sql(server, show_account)
+                    .sql(server, format!("ALTER USER {account}@'%' ACCOUNT UNLOCK"))
+            }
+            Self::PasswordExpired => Hint::text("set the account's password again, the same or a new one, and let it expire no more; a new one goes into the configuration too, and setup gives it to the channel")
+                .sql(server, show_account)
+                .sql(server, format!("ALTER USER {account}@'%' PASSWORD EXPIRE NEVER")),
             Self::HostNotAllowed => {
                 Hint::text("allow the account from the address in the server's answer").sql(server, show_account)
             }
@@ -252,14 +267,14 @@ mod tests {
             "Source command COM_REGISTER_REPLICA failed: Access denied for user 'norepl'@'%' (using password: YES) (Errno: 1045)",
             Cause::PrivilegeMissing,
             Code::PrivilegeMissing,
-            Some(Code::ReplicationAccessDenied),
+            Some(Code::ReplicationNotGranted),
         ),
         (
             Some(3118),
             "Message: Access denied for user 'repl'@'localhost'. Account is locked.",
             Cause::AccountLocked,
             Code::AccessDenied,
-            Some(Code::ReplicationAccessDenied),
+            Some(Code::AccountClosed),
         ),
         (Some(1040), "Message: Too many connections", Cause::TooManyConnections, Code::ServerFull, None),
         (Some(3032), "Message: The server is currently in offline mode", Cause::Offline, Code::ServerUnreachable, None),
@@ -317,7 +332,7 @@ mod tests {
             "SELECT command denied to user 'repl'@'localhost' for table 'replication_connection_status'",
             Cause::PrivilegeMissing,
             Code::PrivilegeMissing,
-            Some(Code::ReplicationAccessDenied),
+            Some(Code::ReplicationNotGranted),
         ),
         (
             Some(13117),
@@ -339,6 +354,48 @@ mod tests {
             Cause::MoreThanSource,
             Code::ServerError,
             Some(Code::Errant),
+        ),
+        (
+            Some(13125),
+            "Got a packet bigger than 'replica_max_allowed_packet' bytes",
+            Cause::PacketTooLarge,
+            Code::ServerError,
+            Some(Code::EventTooLarge),
+        ),
+        (
+            Some(13122),
+            "Relay log write failure: could not queue event from source",
+            Cause::RelayLogUnwritable,
+            Code::ServerError,
+            Some(Code::RelayLogUnwritable),
+        ),
+        (
+            Some(13114),
+            "Got fatal error 1236 from source when reading data from binary log: 'Could not open log file'",
+            Cause::BinaryLogDamaged,
+            Code::ServerError,
+            Some(Code::SourceLogDamaged),
+        ),
+        (
+            Some(13117),
+            "Fatal error: Invalid (empty) username when attempting to connect to the source server. Connection attempt terminated.",
+            Cause::NoUser,
+            Code::ServerError,
+            Some(Code::ChannelDiffers),
+        ),
+        (
+            Some(1862),
+            "Message: Your password has expired. To log in you must change it using a client that supports expired passwords.",
+            Cause::PasswordExpired,
+            Code::AccessDenied,
+            Some(Code::AccountClosed),
+        ),
+        (
+            Some(1524),
+            "Message: Plugin 'mysql_native_password' is not loaded",
+            Cause::PluginMissing,
+            Code::AccessDenied,
+            Some(Code::PluginMissing),
         ),
         (Some(1193), "Unknown system variable 'wsrep_sync_wait'", Cause::Other, Code::ServerError, None),
         // Read.
@@ -375,12 +432,19 @@ mod tests {
             "Got fatal error 1236 from source when reading data from binary log: 'log event entry exceeded max_allowed_packet; Increase max_allowed_packet on source'",
             Cause::PacketTooLarge,
             Code::ServerError,
-            None,
+            Some(Code::EventTooLarge),
         ),
         (
             Some(13114),
             "Got fatal error 1236 from source when reading data from binary log: 'bogus data in log event'",
             Cause::BinaryLogDamaged,
+            Code::ServerError,
+            Some(Code::SourceLogDamaged),
+        ),
+        (
+            Some(13117),
+            "The replica I/O thread stops because a fatal error is encountered when it tried to SELECT @@GLOBAL.SERVER_ID variable: Error 1047: WSREP has not yet prepared node for application use",
+            Cause::NotReady,
             Code::ServerError,
             None,
         ),
@@ -397,14 +461,14 @@ mod tests {
             "ERROR 1130 (HY000): Host '10.0.0.9' is not allowed to connect to this MySQL server",
             Cause::HostNotAllowed,
             Code::AccessDenied,
-            Some(Code::ReplicationAccessDenied),
+            Some(Code::AddressRefused),
         ),
         (
             None,
             "ERROR 1129 (HY000): Host '10.0.0.9' is blocked because of many connection errors",
             Cause::HostBlocked,
             Code::ServerFull,
-            None,
+            Some(Code::AddressRefused),
         ),
     ];
 

@@ -1,6 +1,7 @@
 //! The pure heart: what a link is, what was seen, what it means and what to do. No I/O, no clock, no async.
 
 pub mod accounts;
+pub mod applier;
 pub mod baseline;
 pub mod channel;
 pub mod check;

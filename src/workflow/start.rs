@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{session::Session, sides::Live};
 use crate::{
     domain::{
+        applier,
         channel::Threads,
         check::Side,
         code::Code,
@@ -244,15 +245,16 @@ async fn applying(session: &Session, link: ReplicationLink<'_>, live: &mut Live,
     let running = || async {
         let channel = look(session, link, &mut **cell.lock().await).await?;
         if let Some(error) = &channel.applier.error {
-            return Err(Problem::new(
-                Code::ApplierStopped,
-                format!("the applier on {member} stopped with error {}", error.errno),
-            )
-            .seen(error.text.clone())
-            .hint(Hint::run(
-                "read what the number means before anything is changed",
-                ["pxc-link", "explain", "PXL513"],
-            )));
+            let code = applier::code(error);
+            return Err(Problem::new(code, format!("the applier on {member} stopped with error {}", error.errno))
+                .seen(error.text.clone())
+                .hint(
+                    Hint::run(
+                        "read what the code means before anything is changed",
+                        ["pxc-link", "explain", &code.to_string()],
+                    )
+                    .then(["pxc-link", "verify", "--source", &link.name]),
+                ));
         }
         Ok(if channel.applier.is_on() { Look::Ready(()) } else { Look::NotYet(channel.applier.state) })
     };

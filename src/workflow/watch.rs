@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     domain::{
+        applier,
         code::Code,
         desired,
         errno::Cause,
@@ -273,7 +274,12 @@ fn of_member(
             source.server().is_some_and(|server| Some(&server.server_uuid) == channel.source_uuid.as_ref())
         });
     let stranger = executed.is_some() && channel.source_uuid.is_some() && source_member.is_none();
-    let error = channel.receiver.error.as_ref().or(channel.applier.error.as_ref());
+    let of_receiver = channel.receiver.error.as_ref().map(|error| {
+        let code = Cause::of(Some(error.errno), &error.text).receiver_code();
+        worded(code, error)
+    });
+    let of_applier = || channel.applier.error.as_ref().map(|error| worded(Some(applier::code(error)), error));
+    let error = of_receiver.or_else(of_applier);
     let state = if (channel.receiver.is_off() || channel.applier.is_off()) && error.is_some() || stranger {
         LinkState::Broken
     } else if channel.receiver.is_off() || channel.applier.is_off() {
@@ -296,13 +302,12 @@ fn of_member(
         applier: Some(channel.applier.state.clone()),
         source_uuid: channel.source_uuid.clone(),
         source_member: source_member.map(|source| source.name().to_owned()),
-        error: error.map(worded),
+        error,
         ..base
     }
 }
 
-fn worded(error: &ThreadError) -> StatusError {
-    let code = Cause::of(Some(error.errno), &error.text).receiver_code();
+fn worded(code: Option<Code>, error: &ThreadError) -> StatusError {
     StatusError { code, errno: error.errno, text: error.text.clone() }
 }
 

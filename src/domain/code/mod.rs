@@ -148,7 +148,7 @@ codes! {
     ConnectionLimit 372 Checks "the sidecar may open no more connections" ["mesh:43"];
     ObjectsChanged 373 Checks "the link's own mesh objects are missing or were changed" ["mesh:6", "mesh:24"];
 
-    ServerUnreachable 401 Unreachable "the server cannot be reached" ["repl:22"];
+    ServerUnreachable 401 Unreachable "the server cannot be reached" [];
     AccessDenied 402 Unreachable "the server refuses the account" [];
     PrivilegeMissing 403 Unreachable "the account lacks a privilege" [];
     TlsRequired 404 Checks "the server demands TLS" ["repl:26"];
@@ -156,25 +156,29 @@ codes! {
     CaFileMissing 406 Checks "the CA file is not on the member" [];
     PublicKeyNeeded 407 Checks "the password needs TLS or the server's public key" ["mesh:54", "repl:23"];
     ServerTimedOut 408 TimedOut "the server did not answer in time" [];
-    ReplicationAccessDenied 410 Checks "the source refuses the replication account" ["mesh:53", "repl:20", "repl:21", "repl:24", "repl:25", "repl:29"];
+    ReplicationAccessDenied 410 Checks "the source refuses the replication account" ["mesh:53", "repl:20"];
     VersionTooOld 411 Checks "the server is older than 8.0.26" [];
-    ServerError 412 Checks "the server answers with an error" ["repl:36", "repl:40"];
+    ServerError 412 Checks "the server answers with an error" ["repl:40"];
     PlainChannel 413 Checks "the channel is not encrypted" [];
-    ServerFull 414 Unreachable "the server takes no more connections" ["mesh:51"];
+    ServerFull 414 Unreachable "the server takes no more connections" ["mesh:51", "repl:22"];
     NoLock 415 Checks "the replica's server gives no lock" [];
+    AddressRefused 430 Checks "the source refuses the address that the receiver comes from" ["repl:21"];
+    PluginMissing 431 Checks "the source has not the account's authentication plugin" ["repl:24"];
+    AccountClosed 432 Checks "the replication account is locked or its password has expired" ["repl:25"];
+    ReplicationNotGranted 433 Checks "the replication account may not read the binary log" ["repl:29"];
 
-    GtidsOff 501 Checks "GTIDs are not on" ["repl:12"];
+    GtidsOff 501 Checks "GTIDs are not on" ["repl:12", "repl:38"];
     ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:3", "repl:8", "repl:9"];
-    Purged 503 Checks "the source has purged what the replica lacks" ["repl:1"];
+    Purged 503 Checks "the source has purged what the replica lacks" ["repl:1", "repl:43"];
     Errant 504 Checks "the replica has transactions that the source lacks" ["repl:2"];
     ChannelElsewhere 505 Checks "the channel exists and points elsewhere" [];
     ChannelTwice 506 Checks "more than one member has the channel" [];
     NoChannel 507 Checks "the link has no channel" ["repl:41"];
     ReceiverNotConnecting 510 Checks "the receiver does not connect" ["mesh:57", "mesh:58", "repl:15", "repl:18", "repl:45"];
     UnknownSource 511 Checks "the receiver is attached to an unknown server" [];
-    ReceiverStopped 512 Checks "the receiver stopped" ["repl:4", "repl:5", "repl:7", "repl:11", "repl:14"];
-    ApplierStopped 513 Checks "the applier stopped" ["repl:13", "repl:30", "repl:31", "repl:32", "repl:33", "repl:34", "repl:35", "repl:42", "repl:44"];
-    ChannelDiffers 514 Checks "the channel is not configured as the link says" ["repl:10", "repl:37", "repl:38"];
+    ReceiverStopped 512 Checks "the receiver stopped" [];
+    ApplierStopped 513 Checks "the applier stopped" ["repl:42"];
+    ChannelDiffers 514 Checks "the channel is not configured as the link says" ["repl:10", "repl:37"];
     BinaryLogOff 515 Checks "the server logs nothing, or not what it receives" ["repl:6"];
     NotRowFormat 516 Checks "changes are not logged as whole rows" [];
     ShortRetention 517 Checks "binary logs do not outlast an outage" [];
@@ -208,6 +212,20 @@ codes! {
     NotArrived 551 Checks "the source has transactions that did not arrive" [];
     EventsDisabled 552 Checks "events are disabled on the replica" [];
     ClosedAgain 553 Checks "a restart closes the server to writes" [];
+    EventTooLarge 570 Checks "an event is larger than the replica takes" ["repl:4"];
+    SourceLogDamaged 571 Checks "the source cannot read its own binary log" ["repl:5", "repl:7"];
+    RelayLogUnwritable 572 Checks "the receiver cannot write what it gets" ["repl:14"];
+    SourceNotReady 573 Checks "the source's member is outside its cluster" ["repl:11"];
+    RelayLogDamaged 574 Checks "the relay log cannot be read" ["repl:13"];
+    RowMissing 575 Checks "a row that the source changed is missing" ["repl:30"];
+    KeyTaken 576 Checks "a row that the source added is there already" ["repl:31"];
+    DefinitionsDiffer 577 Checks "tables are not defined as on the source" ["repl:32"];
+    ParentMissing 578 Checks "a row that another refers to is missing" ["repl:33"];
+    ApplierBlocked 579 Checks "somebody else holds what the applier needs" ["repl:34"];
+    MemberNotSynced 580 Checks "the replica's member is outside its cluster" ["repl:35"];
+    StatementRefused 581 Checks "the replica's rules refuse what the source did" ["repl:44"];
+    ChannelDamaged 582 Checks "the channel's own records are damaged" ["repl:39"];
+    ApplierReadOnly 583 Checks "the server refuses the applier's own writes" ["repl:36"];
 
     LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
     LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];

@@ -62,7 +62,7 @@ pub(super) fn cut_in_tls(errno: Option<u16>, text: &str) -> bool {
 pub(super) fn login_code(errno: Option<u16>, text: &str) -> Code {
     let cause = Cause::of(errno.map(u32::from), text);
     cause.receiver_code().unwrap_or(match (cause, errno) {
-        (Cause::HostBlocked | Cause::TooManyConnections, _) => Code::ServerFull,
+        (Cause::TooManyConnections, _) => Code::ServerFull,
         (Cause::ConnectionLost | Cause::CannotConnect | Cause::UnknownHost, _) => Code::PathBroken,
         (_, Some(1000..=1999 | 3000..)) => Code::ServerError,
         _ => Code::PathBroken,
@@ -73,14 +73,11 @@ pub(super) fn login_code(errno: Option<u16>, text: &str) -> Code {
 pub(super) fn receiver_code(errno: u32, text: &str) -> Code {
     let cause = Cause::of(Some(errno), text);
     cause.receiver_code().unwrap_or(match cause {
-        Cause::HostBlocked
-        | Cause::TooManyConnections
-        | Cause::Offline
-        | Cause::ShuttingDown
-        | Cause::CannotConnect
-        | Cause::UnknownHost
-        | Cause::ConnectionLost
-        | Cause::NotReady => Code::ReceiverNotConnecting,
+        Cause::TooManyConnections => Code::ServerFull,
+        Cause::NotReady => Code::SourceNotReady,
+        Cause::Offline | Cause::ShuttingDown | Cause::CannotConnect | Cause::UnknownHost | Cause::ConnectionLost => {
+            Code::ReceiverNotConnecting
+        }
         _ => Code::ReceiverStopped,
     })
 }
@@ -163,7 +160,10 @@ mod tests {
                 Code::GtidsOff,
             ),
             (13114, "Got fatal error 1236: 'Binary log is not open'", Code::BinaryLogOff),
-            (13114, "Got fatal error 1236: 'log event entry exceeded max_allowed_packet'", Code::ReceiverStopped),
+            (13114, "Got fatal error 1236: 'log event entry exceeded max_allowed_packet'", Code::EventTooLarge),
+            (1040, "Error connecting to source … Message: Too many connections", Code::ServerFull),
+            (1047, "WSREP has not yet prepared node for application use", Code::SourceNotReady),
+            (13116, "Network error nobody knows", Code::ReceiverStopped),
             (
                 1045,
                 "Error connecting to source 'repl@h:3306'. Message: Access denied for user 'repl'@'10.0.0.1'",

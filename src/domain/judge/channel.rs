@@ -2,6 +2,7 @@
 
 use super::{Asked, ask, blame, ids, member, members, named, of_channel, or_empty, servers, unread};
 use crate::domain::{
+    applier,
     channel::{channel_differences, desired_channel},
     check::{Check, Side, Subject},
     code::Code,
@@ -10,6 +11,7 @@ use crate::domain::{
     facts::{ChannelFacts, Facts, MemberFacts, PathFacts, ProbeEnd, ServerFacts, ThreadError},
     hint::Hint,
     problem::Problem,
+    quote,
     spec::{LagThresholds, ReplicationLink},
     status::Lag,
 };
@@ -29,7 +31,7 @@ pub fn channel(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
         let receiver = receiver(spec, facts, one, channel, asked(ids::RECEIVER_RUNNING));
         checks.push(attached(spec, facts, one, server, channel, &receiver, asked(ids::RECEIVER_SOURCE)));
         checks.push(receiver);
-        checks.push(applier(spec, one, channel, asked(ids::APPLIER_RUNNING)));
+        checks.push(applier(spec, facts, one, server, channel, asked(ids::APPLIER_RUNNING)));
     }
     if carriers.is_empty() {
         let all = [ids::CHANNEL_SETTINGS, ids::RECEIVER_RUNNING, ids::RECEIVER_SOURCE, ids::APPLIER_RUNNING];
@@ -232,6 +234,14 @@ fn receiver(
         || Hint::run("start it with the checks that belong to it", ["pxc-link", "setup", "--source", &spec.name]);
     let state = &channel.receiver.state;
     let Some(error) = &channel.receiver.error else {
+        // A channel whose records cannot be read shows it with the applier alone.
+        if let (Some(error), Some(server)) = (&channel.applier.error, one.server())
+            && applier::code(error) == Code::ChannelDamaged
+        {
+            let what = format!("the receiver of channel `{}` on {name} cannot start", channel.name);
+            let hint = applier::hint(spec, facts, (&source_name(facts), &name), server, channel, error);
+            return asked.failed(Problem::new(Code::ChannelDamaged, what).seen(error_words(error)).hint(hint));
+        }
         let problem = if channel.receiver.is_off() {
             Problem::new(Code::ReceiverStopped, format!("the receiver of channel `{}` on {name} is off and shows no error: it was stopped, or the server restarted", channel.name))
                 .hint(start())
@@ -259,16 +269,27 @@ fn receiver(
         Code::ServerIdClash => format!("{name} has an identity that the source knows of another server"),
         Code::GtidsOff => format!("the GTID settings of source and {name} do not fit together"),
         Code::BinaryLogOff => "the member of the source that answered has no binary log".to_owned(),
-        Code::ReplicationAccessDenied => {
+        Code::ReplicationAccessDenied
+        | Code::AddressRefused
+        | Code::AccountClosed
+        | Code::PluginMissing
+        | Code::ReplicationNotGranted => {
             format!("the source refuses account `{user}` of channel `{}` on {name}", channel.name)
         }
         Code::TlsRequired => "the source demands TLS, and the channel's is disabled".to_owned(),
         Code::TlsVerification => format!("the channel on {name} does not accept the certificate of `{host}`"),
         Code::CaFileMissing => format!("mysqld on {name} cannot use the channel's CA file"),
         Code::PublicKeyNeeded => format!("the password of `{user}` needs TLS or the source's public key"),
+        Code::ServerFull => format!("the source takes no more connections, so the receiver on {name} waits"),
+        Code::SourceNotReady => "the member of the source that answered is outside its cluster".to_owned(),
+        Code::EventTooLarge => format!("an event of the source is larger than {name} takes"),
+        Code::SourceLogDamaged => "the member of the source that answered cannot read its binary log".to_owned(),
+        Code::RelayLogUnwritable => format!("{name} cannot write into its relay log what it receives"),
+        Code::ChannelDiffers => format!("channel `{}` on {name} has no user to log in as", channel.name),
         Code::ReceiverNotConnecting => format!("the receiver on {name} does not get through to `{host}`"),
         _ => format!("the receiver of channel `{}` on {name} stopped with error {}", channel.name, error.errno),
     };
+    let source = source_name(facts);
     let hint = match code {
         Code::ReceiverNotConnecting => verify(),
         Code::ReplicationAccessDenied if error.errno == WRONG_PASSWORD && logs_in(spec, facts) => Hint::run(
@@ -281,10 +302,34 @@ fn receiver(
         .sql(&name, "SELECT @@GLOBAL.gtid_executed"),
         Code::Errant => Hint::text(format!("save what only {name} has, then seed it from the source anew; the check `gtid.errant` names the set"))
             .sql(&name, "SELECT @@GLOBAL.gtid_executed"),
-        Code::ReplicationAccessDenied | Code::TlsRequired | Code::PublicKeyNeeded | Code::TlsVerification => {
-            let source = servers(facts, Side::Source).next().map_or_else(|| "the source".to_owned(), |(one, _)| named(Side::Source, one));
-            Cause::of(Some(error.errno), &error.text).receiver_hint(&source, user).unwrap_or_else(verify)
+        Code::ServerIdClash if Cause::of(Some(error.errno), &error.text) == Cause::SameReplicaTwice => {
+            same_replica_twice(spec, one, channel, &source)
         }
+        Code::EventTooLarge if error.text.contains("on source") => Hint::text("raise it on the source; where it is at its largest the event's length is damaged, and mysqlbinlog shows where")
+            .sql(&source, "SET PERSIST max_allowed_packet = 1073741824")
+            .then(["pxc-link", "setup", "--source", &spec.name]),
+        Code::EventTooLarge => Hint::text("raise the limit to its largest value, 1 GiB, and start the receiver")
+            .sql(&name, "SET PERSIST replica_max_allowed_packet = 1073741824")
+            .then(["pxc-link", "setup", "--source", &spec.name]),
+        Code::SourceLogDamaged => Hint::text("attach to another member of the source, or put the file back from a backup of the logs, then start the receiver")
+            .sql(&source, "SHOW BINARY LOGS")
+            .then(["pxc-link", "setup", "--source", &spec.name]),
+        Code::RelayLogUnwritable => Hint::text(format!(
+            "see in the error log of {name} whether its disk is full or read-only; if neither, read the source's log with mysqlbinlog, then start the receiver"
+        ))
+        .sql(&name, "SELECT logged, error_code, data FROM performance_schema.error_log WHERE subsystem = 'Repl' ORDER BY logged DESC LIMIT 10")
+        .then(["pxc-link", "setup", "--source", &spec.name]),
+        // These lie with the source: its accounts, its room, its state.
+        Code::ReplicationAccessDenied
+        | Code::AddressRefused
+        | Code::AccountClosed
+        | Code::PluginMissing
+        | Code::ReplicationNotGranted
+        | Code::ServerFull
+        | Code::SourceNotReady
+        | Code::TlsRequired
+        | Code::PublicKeyNeeded
+        | Code::TlsVerification => Cause::of(Some(error.errno), &error.text).receiver_hint(&source, user).unwrap_or_else(verify),
         _ => Cause::of(Some(error.errno), &error.text).hint(&name, user).unwrap_or_else(start),
     };
     asked.failed(Problem::new(code, what).seen(error_words(error)).seen(threads(channel)).hint(hint))
@@ -297,6 +342,32 @@ fn logs_in(spec: ReplicationLink<'_>, facts: &Facts) -> bool {
             && path.probe.got().is_some_and(|answer| matches!(answer.end, ProbeEnd::Answered { .. }))
     };
     facts.paths.iter().any(answered) || facts.receiver_login.as_ref().is_some_and(|login| login.got().is_some())
+}
+
+/// Another channel of the same server is the one twin that is known without asking the source.
+fn same_replica_twice(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts, source: &str) -> Hint {
+    let others = one.server().into_iter().flat_map(|server| &server.channels);
+    let mut twins = others
+        .filter(|other| {
+            other.name != channel.name && other.source_uuid == channel.source_uuid && !other.receiver.is_off()
+        })
+        .filter_map(|other| Some((other, quote::literal(&other.name).ok()?)))
+        .peekable();
+    if twins.peek().is_none() {
+        return Hint::text("find the second replica with this server_id or server_uuid, stop its channel and give it an identity of its own, then start the receiver")
+            .sql(source, "SHOW REPLICAS")
+            .then(["pxc-link", "setup", "--source", &spec.name]);
+    }
+    let stop = "a channel of the same server follows the same source, and a source serves one of them: stop that one, then start the link's";
+    let stopped = twins.fold(Hint::text(stop), |hint, (_, name)| {
+        hint.sql(named(Side::Replica, one), format!("STOP REPLICA FOR CHANNEL {}", *name))
+    });
+    stopped.then(["pxc-link", "setup", "--source", &spec.name])
+}
+
+/// A member of the source as hints name it.
+fn source_name(facts: &Facts) -> String {
+    servers(facts, Side::Source).next().map_or_else(|| "the source".to_owned(), |(one, _)| named(Side::Source, one))
 }
 
 fn attached(
@@ -353,7 +424,14 @@ fn attached(
     }
 }
 
-fn applier(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts, asked: Asked) -> Check {
+fn applier(
+    spec: ReplicationLink<'_>,
+    facts: &Facts,
+    one: &MemberFacts,
+    server: &ServerFacts,
+    channel: &ChannelFacts,
+    asked: Asked,
+) -> Check {
     let name = named(Side::Replica, one);
     match &channel.applier.error {
         None if channel.applier.is_on() => asked.passed(["applier ON"]),
@@ -364,38 +442,10 @@ fn applier(spec: ReplicationLink<'_>, one: &MemberFacts, channel: &ChannelFacts,
         ),
         // A worker's error counts even while the coordinator still shows ON: it is about to stop.
         Some(error) => asked.failed(
-            Problem::new(Code::ApplierStopped, format!("the applier of channel `{}` on {name} stopped with error {}", channel.name, error.errno))
+            Problem::new(applier::code(error), format!("the applier of channel `{}` on {name} stopped with error {}", channel.name, error.errno))
                 .seen(error_words(error))
                 .seen(format!("received: {}", or_empty(&channel.received)))
-                .hint(applier_hint(spec, &name, error)),
+                .hint(applier::hint(spec, facts, (&source_name(facts), &name), server, channel, error)),
         ),
     }
-}
-
-/// What to do about an applier's error. Never to skip the transaction: what it changed would be missing for good.
-fn applier_hint(spec: ReplicationLink<'_>, name: &str, error: &ThreadError) -> Hint {
-    let channel = &spec.replication.channel;
-    let workers = format!(
-        "SELECT worker_id, applying_transaction, last_error_number, last_error_message FROM performance_schema.replication_applier_status_by_worker WHERE channel_name = '{channel}' AND last_error_number <> 0"
-    );
-    let text = match error.errno {
-        1032 => {
-            "a row is missing here that the source changed: bring that row back from the source (the error names table and key), compare the table's checksums, then start the applier"
-        }
-        1062 => {
-            "a row is here already that the source inserted: find who wrote it (a second channel, a local writer, a seed at another GTID), make the row equal to the source's, then start the applier"
-        }
-        1146 | 1049 | 1050 | 1051 | 1054 | 1060 | 1061 | 1091 => {
-            "the tables' definitions differ: bring this one in line with the source's, then start the applier"
-        }
-        1290 | 1836 => {
-            "the server was read-only for the applier itself: look for `innodb_read_only` or `transaction_read_only`, then start the applier"
-        }
-        1205 | 1213 | 3101 => {
-            "another writer on the replica stood in the way: find and stop it, then start the applier"
-        }
-        1047 => "the member is not synced with its own cluster: wait until it is, then start the applier",
-        _ => "the error names the transaction and what it failed on; mend that, then start the applier",
-    };
-    Hint::text(text).sql(name, workers).sql(name, format!("START REPLICA SQL_THREAD FOR CHANNEL '{channel}'"))
 }

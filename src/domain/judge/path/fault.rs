@@ -217,7 +217,7 @@ pub(super) fn login(
         .next()
         .map_or_else(|| "the source".to_owned(), |(one, _)| named(Side::Source, one));
     let (what, hint) = match code {
-        Code::ReplicationAccessDenied => (
+        Code::ReplicationAccessDenied | Code::AddressRefused | Code::AccountClosed | Code::PluginMissing | Code::ReplicationNotGranted => (
             format!("the source refuses the replication account `{}` through `{host}`", account.user),
             Hint::text(format!(
                 "the password is {}; the account's host part must cover the address in the error, which is a node's of the source and not a pod's of the replica",
@@ -244,8 +244,8 @@ pub(super) fn login(
         ),
         Code::TlsVerification => (tls_words(road, link), tls_hint(road, link)),
         Code::ServerFull => (
-            "the source takes no more connections, or blocks the address they come from".to_owned(),
-            Hint::text("free connections or raise the limit; for 1129 truncate `performance_schema.host_cache` there")
+            "the source takes no more connections".to_owned(),
+            Hint::text("free connections or raise the limit")
                 .sql(server, "SHOW GLOBAL VARIABLES LIKE 'max_connections'"),
         ),
         Code::PathBroken => (

@@ -16,7 +16,7 @@ fn on(value: &str) -> bool {
     value.eq_ignore_ascii_case("ON") || value == "1"
 }
 
-pub(super) fn gtid_mode(side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+pub(super) fn gtid_mode(link: &str, side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
     const STEPS: [&str; 4] = ["OFF", "OFF_PERMISSIVE", "ON_PERMISSIVE", "ON"];
     let (mode, consistency) = (&server.gtid_mode, &server.enforce_gtid_consistency);
     if on(mode) && on(consistency) {
@@ -40,7 +40,8 @@ pub(super) fn gtid_mode(side: Side, one: &MemberFacts, server: &ServerFacts, ask
         )
         .seen(format!("@@gtid_mode = {mode}"))
         .seen(format!("@@enforce_gtid_consistency = {consistency}"))
-        .hint(hint),
+        // A receiver that met it is off until somebody starts it.
+        .hint(hint.then(["pxc-link", "setup", "--source", link])),
     )
 }
 

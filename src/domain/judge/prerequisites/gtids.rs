@@ -46,12 +46,17 @@ fn purged_problem(
     missing: &GtidSet,
 ) -> Problem {
     let (from, to) = (named(Side::Source, one), named(Side::Replica, replica));
+    let (host, port) = (&spec.host, spec.replication.port);
     let hint = Hint::text(format!(
-        "{to} must be given the data anew, as no log holds it any longer: (1) keep a copy of what only {to} has, (2) on {from} take a physical backup or `mysqlsh` dump with its GTID set, or use CLONE from {}:{} while the path works and both run the same series, (3) load it into {to}; after a logical load give every member of the replica the dump's gtid_purged, (4) run `pxc-link setup --source {}` again",
-        spec.host, spec.replication.port, spec.name
+        "no log holds them any longer, so {to} is given the data anew: keep a copy of what only it has, as the last step but one empties it. Where both run the same series CLONE brings everything through the channel's own way, with the password that the second statement shows; as the source's accounts come along, make the replica's own again (`pxc-link grants`), and start mysqld where nothing restarts it. Else load a backup of {from} and give every member of the replica its GTID set"
     ))
-    .sql(&from, "SELECT @@GLOBAL.gtid_purged, @@GLOBAL.gtid_executed")
-    .sql(&to, "SELECT @@GLOBAL.gtid_executed");
+    .sql(&from, "INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
+    .sql(&from, "CREATE USER pxc_clone IDENTIFIED BY RANDOM PASSWORD REQUIRE SSL")
+    .sql(&from, "GRANT BACKUP_ADMIN ON *.* TO pxc_clone")
+    .sql(&to, "INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
+    .sql(&to, format!("SET GLOBAL clone_valid_donor_list = '{host}:{port}'"))
+    .sql(&to, format!("CLONE INSTANCE FROM pxc_clone@'{host}':{port} IDENTIFIED BY <the password shown> REQUIRE SSL"))
+    .then(["pxc-link", "setup", "--source", &spec.name]);
     Problem::new(
         Code::Purged,
         format!("{from} has purged {} transaction(s) that {to} has not executed", missing.count()),

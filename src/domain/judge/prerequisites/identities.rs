@@ -12,7 +12,14 @@ use crate::domain::{
     problem::Problem,
 };
 
-pub(super) fn identities(facts: &Facts, side: Side, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {
+pub(super) fn identities(
+    link: &str,
+    facts: &Facts,
+    side: Side,
+    one: &MemberFacts,
+    server: &ServerFacts,
+    asked: Asked,
+) -> Check {
     let name = named(side, one);
     let all: Vec<(Side, &MemberFacts, &ServerFacts)> = [Side::Source, Side::Replica]
         .into_iter()
@@ -46,6 +53,7 @@ pub(super) fn identities(facts: &Facts, side: Side, one: &MemberFacts, server: &
     }
     if server.server_id == 0 {
         return asked.failed(clash(
+            link,
             facts,
             side,
             one,
@@ -62,7 +70,7 @@ pub(super) fn identities(facts: &Facts, side: Side, one: &MemberFacts, server: &
             named(*twin_side, twin),
             server.server_id
         );
-        return asked.failed(clash(facts, replica_side, replica, what));
+        return asked.failed(clash(link, facts, replica_side, replica, what));
     }
     let fact = format!("server_id {}, server_uuid {}", server.server_id, server.server_uuid);
     // From the source's point of view a replica member that was not read may have the same id, and the other way round:
@@ -79,7 +87,7 @@ pub(super) fn identities(facts: &Facts, side: Side, one: &MemberFacts, server: &
     }
 }
 
-fn clash(facts: &Facts, side: Side, one: &MemberFacts, what: String) -> Problem {
+fn clash(link: &str, facts: &Facts, side: Side, one: &MemberFacts, what: String) -> Problem {
     let used: Vec<u32> = [Side::Source, Side::Replica]
         .into_iter()
         .flat_map(|side| servers(facts, side))
@@ -95,7 +103,8 @@ fn clash(facts: &Facts, side: Side, one: &MemberFacts, what: String) -> Problem 
     }
     problem.hint(
         Hint::text("give the replica's member another id; it needs no restart, but stop its channels for the moment of the change, and write it into the configuration file too")
-            .sql(named(side, one), format!("SET PERSIST server_id = {free}")),
+            .sql(named(side, one), format!("SET PERSIST server_id = {free}"))
+            .then(["pxc-link", "setup", "--source", link]),
     )
 }
 

@@ -119,10 +119,10 @@ fn of_server(
 ) -> Vec<Check> {
     let asked = |id| ask(id, member(side, one));
     let mut checks = vec![
-        binlog::gtid_mode(side, one, server, asked(ids::GTID_MODE)),
+        binlog::gtid_mode(&spec.name, side, one, server, asked(ids::GTID_MODE)),
         binlog::binlog(side, one, server, asked(ids::BINLOG_ENABLED)),
         binlog::format(side, one, server, asked(ids::BINLOG_FORMAT)),
-        identities::identities(facts, side, one, server, asked(ids::SERVER_IDS)),
+        identities::identities(&spec.name, facts, side, one, server, asked(ids::SERVER_IDS)),
         bugs::bugs(side, one, server, asked(ids::SERVER_BUGS)),
     ];
     match side {

@@ -389,7 +389,7 @@ fn what_the_server_answers_decides_the_code() {
         (
             1130,
             "ERROR 1130 (HY000): Host '198.18.0.11' is not allowed to connect to this MySQL server",
-            Code::ReplicationAccessDenied,
+            Code::AddressRefused,
         ),
         (
             3159,
@@ -412,7 +412,11 @@ fn what_the_server_answers_decides_the_code() {
             Code::CaFileMissing,
         ),
         (1040, "ERROR 1040 (HY000): Too many connections", Code::ServerFull),
-        (1129, "ERROR 1129 (HY000): Host '198.18.0.11' is blocked because of many connection errors", Code::ServerFull),
+        (
+            1129,
+            "ERROR 1129 (HY000): Host '198.18.0.11' is blocked because of many connection errors",
+            Code::AddressRefused,
+        ),
     ] {
         let check = broken(ids::PATH_QUERY, &replica(0), ("failed", code), |_, facts| {
             probe(facts, error(80, errno, text), 1, 0);
