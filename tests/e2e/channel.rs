@@ -86,7 +86,7 @@ fn grants() -> Checked {
         account["grants"].as_array().into_iter().flatten().map(move |grant| (replica, grant.clone()))
     });
     for (replica, grant) in statements {
-        let (end, code) = if replica { (End::Replica, "PXL403") } else { (End::Source, "PXL410") };
+        let (end, code) = if replica { (End::Replica, "PXL403") } else { (End::Source, "PXL433") };
         let statement = grant["statement"].as_str().unwrap_or_default();
         let revoke = statement.replacen("GRANT", "REVOKE", 1).replace(" TO ", " FROM ");
         duo.sql(end, &format!("{UNLOGGED}{revoke}"))?;

@@ -32,7 +32,7 @@ const SETTLED: Duration = Duration::from_secs(20);
 pub(crate) fn world(stage: &Stage, fault: &'static Fault) -> Checked {
     stand_on(stage, fault.ground())?;
     match fault.found_by {
-        Finder::Setup => stage.unlinked()?,
+        Finder::Setup | Finder::Start => stage.unlinked()?,
         Finder::Verify => drop(stage.linked()?),
     }
     let done = breaks_and_mends(Spot::World(stage), &stage.tool(), fault);
@@ -49,7 +49,7 @@ pub(crate) fn pair(stage: &Stage, fault: &'static Fault) -> Checked {
     let tool = stage.tool_of_pairs();
     stage.runtime.block_on(fault.prepare(&stage.world))?;
     let done = match fault.found_by {
-        Finder::Setup => Ok(()),
+        Finder::Setup | Finder::Start => Ok(()),
         Finder::Verify => tool.run(&setup(fault)).and_then(|ended| ended.exits(0)),
     };
     let done = done.and_then(|()| breaks_and_mends(Spot::World(stage), &tool, fault));
@@ -65,11 +65,17 @@ pub(crate) fn plain(fault: &'static Fault) -> Checked {
     // Names of pairs are short, and faults keep their places.
     let place = sandbox::faults::all().position(|other| other.name == fault.name).unwrap_or_default();
     let duo = Duo::raise(&format!("e2e-fault-{place}"))?;
+    if !fault.tls.is_empty() {
+        let link = duo.plain.link("production", "pxc_link", "repl", fault.tls);
+        duo.configure(&format!("apiVersion: pxc-link.io/v1alpha1\nkind: Links\nlinks:\n{link}"))?;
+    }
     if fault.found_by == Finder::Verify {
         duo.linked()?;
         duo.rows_arrive()?;
     }
     breaks_and_mends(Spot::Plain(&duo), &duo.tool(), fault)?;
+    duo.rows_arrive()?;
+    duo.sql(End::Source, "INSERT INTO t.a (v) VALUES ('after')")?;
     duo.rows_arrive()
 }
 
@@ -146,6 +152,12 @@ fn breaks_and_mends(spot: Spot<'_>, tool: &Tool, fault: &Fault) -> Checked {
             }
             ended.stderr
         }
+        Finder::Start => {
+            let ended = tool.run(&setup(fault))?;
+            ended.fails(Exit::PartWay as i32, fault.code, fault.evidence)?;
+            ended.says("left standing")?;
+            ended.stderr
+        }
         Finder::Verify => soon(|| found(&tool.run(&verify(fault))?, fault))?,
     };
     match fault.mended_by {
@@ -153,7 +165,7 @@ fn breaks_and_mends(spot: Spot<'_>, tool: &Tool, fault: &Fault) -> Checked {
         Mender::Hint => mend_as_printed(spot, tool, &hint)?,
     }
     // What was found by looking must be gone by looking again; what kept a link from being made is gone when it is made.
-    if fault.found_by == Finder::Setup || fault.mended_by == Mender::Table {
+    if fault.found_by != Finder::Verify || fault.mended_by == Mender::Table {
         // A Service, that of istiod's webhook too, leads to its new pods a moment after they are ready.
         soon(|| tool.run(&setup(fault))?.exits(0))?;
     }

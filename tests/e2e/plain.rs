@@ -11,7 +11,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use sandbox::{plain::End, world::Proc};
+use pxc_link::{domain::hint::Remedy, report};
+use sandbox::{
+    plain::{End, Grants},
+    world::Proc,
+};
 
 use crate::{duo::Duo, stage::Checked};
 
@@ -27,6 +31,7 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("an_interrupted_setup_goes_on", interrupted),
     ("a_channel_without_tls", without_tls),
     ("what_docker_compose_makes", compose),
+    ("a_purged_source_is_cloned_as_printed", cloned),
 ];
 
 /// How many locks of runs there are.
@@ -279,6 +284,43 @@ fn compose() -> Checked {
     duo.linked()?;
     duo.rows_arrive()?;
     duo.tool().run(&["teardown", "--yes"])?.exits(0)
+}
+
+/// Runs the runbook of a purged source as it is printed; the password goes where it says so.
+fn cloned() -> Checked {
+    let duo = Duo::raise("e2e-clone")?;
+    duo.sql(End::Source, "FLUSH BINARY LOGS; PURGE BINARY LOGS TO 'binlog.000002'")?;
+    let ended = duo.tool().run(&["setup", "--yes"])?;
+    ended.fails(4, "PXL503", &["has purged 3 transaction(s)"])?;
+    let mut password = String::new();
+    let mut statements = 0;
+    for remedy in report::commands(&ended.stderr) {
+        let Remedy::Sql { server, statement } = remedy else { continue };
+        statements += 1;
+        let end = if server.starts_with("source ") { End::Source } else { End::Replica };
+        if statement.starts_with("CLONE INSTANCE") {
+            let filled = statement.replace("<the password shown>", &format!("'{}'", password.replace('\'', "''")));
+            // A server that nothing restarts ends with what it cloned and with error 3707.
+            if duo.now(duo.plain.sql(end, &filled)).is_ok() {
+                return Err("a server without a supervisor cannot have restarted itself".into());
+            }
+            soon(|| if duo.plain.process(end).is_none() { Ok(()) } else { Err("the replica still runs".into()) })?;
+            duo.now(duo.plain.start(end, &[]))?;
+        } else {
+            let answer = duo.sql(end, &statement)?;
+            if statement.contains("RANDOM PASSWORD") {
+                answer.split('\t').nth(2).unwrap_or_default().clone_into(&mut password);
+            }
+        }
+    }
+    same("how many statements are printed", "6", &statements.to_string())?;
+    // The source's accounts came along; the replica's own has its privileges again.
+    let grants = Grants::LEAST.replica.iter().map(|grant| format!("GRANT {grant} TO pxc_link"));
+    duo.sql(End::Replica, &format!("SET sql_log_bin=0; {}", grants.collect::<Vec<_>>().join("; ")))?;
+    duo.linked()?;
+    insert(&duo, "after the clone")?;
+    duo.rows_arrive()?;
+    soon(|| duo.tool().run(&["verify"])?.exits(0))
 }
 
 /// Tries until it is good: a receiver sees the end of its source a moment later.

@@ -152,7 +152,7 @@ fn after_break(fault: &Fault, site: &Opened, place: &str) -> String {
         fault,
         site,
         match fault.found_by {
-            Finder::Setup => "setup",
+            Finder::Setup | Finder::Start => "setup",
             Finder::Verify => "verify",
         },
     );

@@ -42,8 +42,8 @@ pub enum Act {
     Server(End, Deed),
 }
 
-/// One thing done to a plain server. Texts may hold `${REPL}` and `${PXC_LINK}`, passwords as SQL literals, and `${SOURCE_PORT}`,
-/// `${REPLICA_PORT}`.
+/// One thing done to a plain server. Texts may hold `${REPL}` and `${PXC_LINK}`, passwords as SQL literals, `${SOURCE_PORT}`,
+/// `${REPLICA_PORT}`, and what the source answers then: `${SOURCE_UUID}`, `${SOURCE_GTIDS}`.
 #[derive(Debug)]
 pub enum Deed {
     /// Statements as root.
@@ -127,14 +127,26 @@ async fn on_servers(plain: &Plain, fault: &Fault, acts: &[Act]) -> Result<(), Fa
     for act in acts {
         let Act::Server(end, deed) = act else { return Err(FaultError::Elsewhere(fault.name)) };
         match deed {
-            Deed::Sql(statements) => drop(plain.sql(*end, &filled(statements)).await?),
-            Deed::Shell(script) => drop(plain.shell(*end, &filled(script)).await?),
+            Deed::Sql(text) => drop(plain.sql(*end, &answered(plain, filled(text)).await?).await?),
+            Deed::Shell(text) => drop(plain.shell(*end, &answered(plain, filled(text)).await?).await?),
             Deed::Kill => drop(plain.kill(*end).await?),
             Deed::ShutDown => drop(plain.shut_down(*end).await?),
             Deed::Start(options) => plain.start(*end, options).await?,
         }
     }
     Ok(())
+}
+
+/// Asks the source for what a text needs of it.
+async fn answered(plain: &Plain, mut text: String) -> Result<String, FaultError> {
+    for (placeholder, question) in
+        [("${SOURCE_UUID}", "SELECT @@server_uuid"), ("${SOURCE_GTIDS}", "SELECT @@gtid_executed")]
+    {
+        if text.contains(placeholder) {
+            text = text.replace(placeholder, plain.sql(End::Source, question).await?.trim());
+        }
+    }
+    Ok(text)
 }
 
 /// Whether the link of a fault has a ServiceEntry or, between plain servers, a channel.

@@ -31,6 +31,8 @@ pub struct Fault {
     pub evidence: &'static [&'static str],
     /// What mends it.
     pub mended_by: Mender,
+    /// The `tls:` of the link between plain servers; empty for the usual one.
+    pub tls: &'static str,
     /// What breaks it.
     pub apply: &'static [Act],
     /// What mends it without a look at any hint; harmless where nothing is broken.
@@ -64,6 +66,8 @@ pub enum Site<'a> {
 pub enum Finder {
     /// `setup`, from a state without the link.
     Setup,
+    /// `setup` too, but only when it starts the channel, which it leaves standing for the next run.
+    Start,
     /// `verify`, on a link that was good before it was broken.
     Verify,
 }

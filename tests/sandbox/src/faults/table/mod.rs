@@ -20,6 +20,36 @@ macro_rules! rule {
     };
 }
 
+/// Statements as root on the plain source.
+macro_rules! source {
+    ($sql:expr) => {
+        $crate::faults::Act::Server($crate::plain::End::Source, $crate::faults::Deed::Sql($sql))
+    };
+}
+
+/// Statements as root on the plain source that reach no binary log.
+macro_rules! source_alone {
+    ($sql:literal) => {
+        source!(concat!("SET sql_log_bin=0; ", $sql))
+    };
+}
+
+/// Statements as root on the plain replica.
+macro_rules! replica {
+    ($sql:expr) => {
+        $crate::faults::Act::Server($crate::plain::End::Replica, $crate::faults::Deed::Sql($sql))
+    };
+}
+
+/// Statements as root on the plain replica that reach no binary log.
+macro_rules! replica_alone {
+    ($sql:literal) => {
+        replica!(concat!("SET sql_log_bin=0; ", $sql))
+    };
+}
+
+mod applier;
+mod data;
 mod entries;
 mod linked;
 mod pods;
@@ -32,7 +62,7 @@ use super::{Act, Fault, Finder, Mender, Scope};
 use crate::world::Cluster::Dr;
 
 /// Every fault, by what it touches.
-pub(super) const ALL: [&[Fault]; 8] = [
+pub(super) const ALL: [&[Fault]; 11] = [
     world::WORLD,
     linked::LINKED,
     entries::ENTRIES,
@@ -40,7 +70,10 @@ pub(super) const ALL: [&[Fault]; 8] = [
     visible::VISIBLE,
     pods::PODS,
     roads::CUT_OFF,
-    replication::PLAIN,
+    replication::RECEIVER,
+    replication::SETTINGS,
+    applier::APPLIER,
+    data::DATA,
 ];
 
 /// Takes the link's own objects away, whatever became of them; `setup` makes them anew.
@@ -59,6 +92,7 @@ const PAIR: Fault = Fault {
     code: "",
     evidence: &[],
     mended_by: Mender::Hint,
+    tls: "",
     apply: &[],
     mend: &[],
 };

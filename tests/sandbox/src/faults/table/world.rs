@@ -79,6 +79,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL340",
         evidence: &["31306"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[Act::Rule(Production, "filter", REFUSED)],
         mend: &[Act::NoRule(Production, "filter", REFUSED)],
     },
@@ -91,6 +92,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL341",
         evidence: &["31306"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[Act::Rule(Production, "mangle", SILENT)],
         mend: &[Act::NoRule(Production, "mangle", SILENT)],
     },
@@ -103,6 +105,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL410",
         evidence: &["1045"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[Act::Sql(Production, "SET sql_log_bin=0; ALTER USER repl@'%' IDENTIFIED BY 'changed on the source'")],
         mend: &[Act::Sql(Production, "SET sql_log_bin=0; ALTER USER repl@'%' IDENTIFIED BY ${REPL}")],
     },
@@ -115,6 +118,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL402",
         evidence: &["1045"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[Act::Sql(Dr, "SET sql_log_bin=0; ALTER USER pxc_link@'%' IDENTIFIED BY 'changed on the replica'")],
         mend: &[Act::Sql(Dr, "SET sql_log_bin=0; ALTER USER pxc_link@'%' IDENTIFIED BY ${PXC_LINK}")],
     },
@@ -127,6 +131,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL345",
         evidence: &["pxc-0"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[
             // The replica's server has the replication account too, as after a restore from the source.
             Act::Sql(
@@ -163,6 +168,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL202",
         evidence: &["production"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[Act::Stop(Production, "kube-apiserver")],
         mend: &[Act::Start(Production, "kube-apiserver")],
     },
@@ -175,6 +181,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL302",
         evidence: &["istiod"],
         mended_by: Mender::Hint,
+        tls: "",
         apply: &[
             Act::Kubectl(Dr, &["-n", "istio-system", "scale", "deployment/istiod", "--replicas=0"]),
             Act::Kubectl(
@@ -196,6 +203,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL310",
         evidence: &["ISTIO_META_DNS_CAPTURE"],
         mended_by: Mender::Hint,
+        tls: "",
         apply: &[
             Act::Kubectl(Dr, &["-n", "pxc", "patch", "statefulset/pxc", "--type=merge", "-p", WITHOUT_CAPTURE]),
             Act::Kubectl(Dr, ROLLED_OUT),
@@ -218,6 +226,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL541",
         evidence: &["PerconaXtraDBCluster/sandbox-fault: production (isSource: false)"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[
             Act::Apply(Dr, include_str!("../manifests/operator-channel.yaml")),
             Act::Kubectl(
@@ -251,6 +260,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL342",
         evidence: &["pxc-0"],
         mended_by: Mender::Hint,
+        tls: "",
         apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY],
         mend: &[Act::Apply(Production, include_str!("../manifests/plain.yaml"))],
     },
@@ -263,6 +273,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL343",
         evidence: &["STRICT"],
         mended_by: Mender::Hint,
+        tls: "",
         apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY, Act::Apply(Production, include_str!("../manifests/strict.yaml"))],
         mend: &[Act::Apply(Production, include_str!("../manifests/plain.yaml"))],
     },
@@ -275,6 +286,7 @@ pub(super) const WORLD: &[Fault] = &[
         code: "PXL344",
         evidence: &["sandbox-fault"],
         mended_by: Mender::Table,
+        tls: "",
         apply: &[NO_PEER_POLICY, NO_ACCESS_POLICY, Act::Apply(Production, include_str!("../manifests/deny.yaml"))],
         mend: &[NO_ACCESS_POLICY, Act::Apply(Production, include_str!("../manifests/plain.yaml"))],
     },
