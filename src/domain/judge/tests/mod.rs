@@ -14,6 +14,7 @@ mod path;
 mod peer;
 mod policies;
 mod promotion;
+mod query;
 mod servers;
 mod service;
 mod settings;
