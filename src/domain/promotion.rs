@@ -179,8 +179,8 @@ pub fn events(standing: &Standing) -> impl Iterator<Item = (&str, &EventName)> {
     })
 }
 
-/// What the source has that can arrive through the channel: transactions that another of its members made for itself only
-/// cannot. `None` where the source was not read.
+/// What the source has that can arrive through the channel: transactions that another member than the attached one made for itself
+/// only cannot. Where it is not known which one that is, everything has to arrive. `None` where the source was not read.
 pub fn arriving(link: ReplicationLink<'_>, facts: &Facts) -> Option<GtidSet> {
     let all = lag::source_executed(facts)?;
     let channels =
@@ -189,8 +189,11 @@ pub fn arriving(link: ReplicationLink<'_>, facts: &Facts) -> Option<GtidSet> {
         .filter(|channel| channel.name.eq_ignore_ascii_case(&link.replication.channel))
         .filter_map(|channel| channel.source_uuid.as_deref())
         .collect();
-    let servers = facts.source.members.got().into_iter().flatten().filter_map(MemberFacts::server);
-    let others = servers.filter(|server| !attached.contains(&server.server_uuid.as_str()));
+    let servers = || facts.source.members.got().into_iter().flatten().filter_map(MemberFacts::server);
+    if !servers().any(|server| attached.contains(&server.server_uuid.as_str())) {
+        return Some(all);
+    }
+    let others = servers().filter(|server| !attached.contains(&server.server_uuid.as_str()));
     let local = others.filter_map(|server| Some(all.of_uuid(server.server_uuid.parse().ok()?)));
     Some(local.fold(all.clone(), |all, local| all.subtract(&local)))
 }
@@ -374,6 +377,9 @@ mod tests {
         assert_eq!(arriving(spec.replication().unwrap(), &facts), Some(gtids(all)));
         sample::replica(&mut facts, 0).channels[0].source_uuid = Some(SOURCE[1].into());
         assert_eq!(arriving(spec.replication().unwrap(), &facts), Some(gtids(&format!("{all},{local}"))));
+        sample::replica(&mut facts, 0).channels[0].source_uuid = None;
+        let everything = gtids(&format!("{all},{local}"));
+        assert_eq!(arriving(spec.replication().unwrap(), &facts), Some(everything), "nothing is given up unseen");
         sample::sources(&mut facts).clear();
         assert_eq!(arriving(spec.replication().unwrap(), &facts), None);
     }

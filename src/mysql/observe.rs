@@ -163,14 +163,16 @@ impl Server {
     /// As any statement.
     pub async fn channels(&mut self, deadline: Deadline) -> Result<Vec<ChannelFacts>, MysqlError> {
         // Workers first: an error that comes between the two reads is then seen in the second as the coordinator's.
-        let workers = self.run(statements::WORKER_ERRORS, deadline).await?;
+        let mut first = self.worker_errors(deadline).await?;
         let rows = self.run(statements::CHANNELS, deadline).await?;
-        let mut first: HashMap<String, ThreadError> = HashMap::new();
-        for row in &workers {
-            let row = Reader { server: self, statement: statements::WORKER_ERRORS, row };
-            if let Some(error) = row.error("errno", "error", "error_at")? {
-                first.entry(row.get("name")?).or_insert(error);
-            }
+        let summed_up = |row| {
+            let row = Reader { server: self, statement: statements::CHANNELS, row };
+            let error = row.error("coordinator_errno", "coordinator_error", "coordinator_error_at")?;
+            Ok::<_, MysqlError>(error.is_some() && !first.contains_key(&row.get::<String>("name")?))
+        };
+        // The coordinator only says that a worker failed: which transaction did, and why, is told by that worker alone.
+        if rows.iter().map(summed_up).collect::<Result<Vec<bool>, _>>()?.contains(&true) {
+            first = self.worker_errors(deadline).await?;
         }
         rows.iter()
             .map(|row| {
@@ -179,6 +181,19 @@ impl Server {
                 channel(&row, worker)
             })
             .collect()
+    }
+
+    /// The first error among the workers of each channel, by its name.
+    async fn worker_errors(&mut self, deadline: Deadline) -> Result<HashMap<String, ThreadError>, MysqlError> {
+        let workers = self.run(statements::WORKER_ERRORS, deadline).await?;
+        let mut first: HashMap<String, ThreadError> = HashMap::new();
+        for row in &workers {
+            let row = Reader { server: self, statement: statements::WORKER_ERRORS, row };
+            if let Some(error) = row.error("errno", "error", "error_at")? {
+                first.entry(row.get("name")?).or_insert(error);
+            }
+        }
+        Ok(first)
     }
 }
 

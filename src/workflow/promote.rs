@@ -167,7 +167,10 @@ impl<'a> Promotion<'a> {
             return Ok(());
         };
         let closed = gather::facts(session, self.sides, Extent::Link).await;
-        let Some(target) = promotion::arriving(self.link, &closed) else { return Ok(()) };
+        let Some(target) = promotion::arriving(self.link, &closed) else {
+            let text = "the source was not read after it was closed, so nobody knows what still has to arrive";
+            return Err(Problem::new(Code::NotArrived, text));
+        };
         let deadline = if self.wishes.force { session.deadline.at_most(FORCED) } else { session.deadline };
         let what = "what the source has arrives";
         let mut live = self.sides.open_judged(Side::Replica, carrier, self.facts, session.deadline).await?;

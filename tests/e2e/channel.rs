@@ -284,7 +284,8 @@ fn round_trips() -> Checked {
     });
     outcome.map_err(|error| Failed::from(error.to_string()))?;
     let [sent, refused] = *seen.borrow();
-    if sent < 20 || refused < 20 {
+    // About one case in four can be sent.
+    if sent < 5 || refused < 5 {
         return Err(format!("{sent} cases were sent and {refused} refused: too few of one kind").into());
     }
     Ok(())
