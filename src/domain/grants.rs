@@ -32,6 +32,16 @@ impl Grant {
 /// Where grants on everything are written.
 const GLOBAL: &str = "*.*";
 
+/// Shows the events that are disabled on a replica. A promotion goes on without it.
+pub const EVENT: Grant =
+    Grant { privilege: "EVENT", on: GLOBAL, why: "events that are disabled on a replica, when it is promoted" };
+/// Enables them. A promotion goes on without it, too.
+pub const DEFINER: Grant = Grant {
+    privilege: "SET_ANY_DEFINER",
+    on: GLOBAL,
+    why: "those events keep whom they run as; before 8.2 it is called SET_USER_ID",
+};
+
 impl Role {
     /// Every role.
     pub const ALL: [Self; 3] = [Self::SourceReader, Self::Replication, Self::ReplicaAdmin];
@@ -74,16 +84,9 @@ impl Role {
             on: GLOBAL,
             why: "super_read_only, when the replica is promoted",
         };
-        const EVENTS: Grant =
-            Grant { privilege: "EVENT", on: GLOBAL, why: "events that are disabled on a replica, when it is promoted" };
-        const DEFINER: Grant = Grant {
-            privilege: "SET_ANY_DEFINER",
-            on: GLOBAL,
-            why: "those events keep whom they run as; before 8.2 it is called SET_USER_ID",
-        };
         match self {
             Self::SourceReader | Self::Replication => &[CLOSE],
-            Self::ReplicaAdmin => &[CLOSE, EVENTS, DEFINER],
+            Self::ReplicaAdmin => &[CLOSE, EVENT, DEFINER],
         }
     }
 
@@ -91,19 +94,19 @@ impl Role {
     /// those lines (seen on MySQL 9.7); those of a role that is granted but not active are not, and do not count.
     /// Privileges on a schema are left out: they can be granted table by table, so only reading shows whether they do.
     pub fn missing(self, shown: &[String]) -> Vec<String> {
-        lacking(self.grants(), shown)
+        lacking(self.grants(), shown).iter().map(Grant::phrase).collect()
     }
 
     /// The same of what a promotion needs.
-    pub fn missing_to_promote(self, shown: &[String]) -> Vec<String> {
+    pub fn missing_to_promote(self, shown: &[String]) -> Vec<Grant> {
         lacking(self.to_promote(), shown)
     }
 }
 
-fn lacking(grants: &[Grant], shown: &[String]) -> Vec<String> {
+fn lacking(grants: &[Grant], shown: &[String]) -> Vec<Grant> {
     let held: Vec<&str> = shown.iter().filter_map(|line| global_privileges(line)).flatten().collect();
     let lacks = |grant: &&Grant| grant.on == GLOBAL && !held.iter().any(|held| implies(held, grant.privilege));
-    grants.iter().filter(lacks).map(Grant::phrase).collect()
+    grants.iter().filter(lacks).copied().collect()
 }
 
 /// Whether the account sees every table and its columns in `information_schema`, which shows what an account has any of these
@@ -186,8 +189,9 @@ mod tests {
     #[test]
     fn a_promotion_needs_more_than_a_link() {
         let bare = lines("GRANT USAGE ON *.* TO `a`@`%`");
-        assert_eq!(Role::SourceReader.missing_to_promote(&bare), ["SYSTEM_VARIABLES_ADMIN ON *.*"]);
+        let phrases: Vec<String> = Role::SourceReader.missing_to_promote(&bare).iter().map(Grant::phrase).collect();
+        assert_eq!(phrases, ["SYSTEM_VARIABLES_ADMIN ON *.*"]);
         let older = lines("GRANT SUPER, EVENT ON *.* TO `a`@`%`\nGRANT SET_USER_ID ON *.* TO `a`@`%`");
-        assert_eq!(Role::ReplicaAdmin.missing_to_promote(&older), [""; 0]);
+        assert_eq!(Role::ReplicaAdmin.missing_to_promote(&older), []);
     }
 }

@@ -147,7 +147,7 @@ impl Server {
     ///
     /// # Errors
     /// As any statement.
-    pub async fn lacks_to_promote(&mut self, role: Role, deadline: Deadline) -> Result<Vec<String>, MysqlError> {
+    pub async fn lacks_to_promote(&mut self, role: Role, deadline: Deadline) -> Result<Vec<Grant>, MysqlError> {
         Ok(role.missing_to_promote(&self.grants(deadline).await?))
     }
 

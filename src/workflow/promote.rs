@@ -16,9 +16,10 @@ use crate::{
         desired,
         event::Event,
         facts::{Facts, MemberFacts},
+        grants::{self, Grant},
         gtid::GtidSet,
         hint::Hint,
-        judge::promotion::{self as judged, Outcome},
+        judge::promotion::{self as judged, Promoted},
         lag,
         problem::{Fetched, Problem},
         promotion::{self, EventName, NewSource, OldSource, Standing, Wishes, WriteState},
@@ -54,7 +55,8 @@ pub(super) async fn look(session: &Session, sides: &Sides, facts: &Facts) -> Res
         let state = async {
             let mut live = sides.open_judged(Side::Source, &member, facts, session.deadline).await?;
             let deadline = session.deadline.at_most(SERVER);
-            let seen = (live.server.write_state(deadline).await?, live.lacks_to_promote(deadline).await?);
+            let lacks = live.lacks_to_promote(deadline).await?.iter().map(Grant::phrase).collect();
+            let seen = (live.server.write_state(deadline).await?, lacks);
             live.close(session.deadline).await;
             Ok::<_, Problem>(seen)
         };
@@ -63,14 +65,14 @@ pub(super) async fn look(session: &Session, sides: &Sides, facts: &Facts) -> Res
     let replica = |member: String| async {
         let mut live = sides.open_judged(Side::Replica, &member, facts, session.deadline).await?;
         let deadline = session.deadline.at_most(SERVER);
-        let of_events = |grant: &String| grant.starts_with("EVENT ") || grant.starts_with("SET_ANY_DEFINER ");
-        let (events, lacks): (Vec<_>, Vec<_>) = live.lacks_to_promote(deadline).await?.into_iter().partition(of_events);
+        let lacks = live.lacks_to_promote(deadline).await?;
+        let needed = lacks.iter().filter(|grant| ![grants::EVENT, grants::DEFINER].contains(grant));
         let seen = NewSource {
             state: live.server.write_state(deadline).await?,
-            lacks,
+            lacks: needed.map(Grant::phrase).collect(),
             closed_again: live.server.closed_again(deadline).await?,
             events: live.server.disabled_events(deadline).await?,
-            sees_all_events: !events.iter().any(|grant| grant.starts_with("EVENT ")),
+            sees_all_events: !lacks.contains(&grants::EVENT),
             member,
         };
         live.close(session.deadline).await;
@@ -174,9 +176,9 @@ impl<'a> Promotion<'a> {
         let deadline = if self.wishes.force { session.deadline.at_most(FORCED) } else { session.deadline };
         let what = "what the source has arrives";
         let mut live = self.sides.open_judged(Side::Replica, carrier, self.facts, session.deadline).await?;
-        let role = tokio::sync::Mutex::new(&mut live);
+        let cell = tokio::sync::Mutex::new(&mut live);
         let look = || async {
-            let server = role.lock().await.observe(Depth::Brief, session.deadline).await?;
+            let server = cell.lock().await.observe(Depth::Brief, session.deadline).await?;
             let missing = lag::missing(&target, &server);
             Ok(match missing.count() {
                 0 => Look::Ready(server.gtid_executed),
@@ -262,7 +264,7 @@ impl<'a> Promotion<'a> {
             self.standing.sources.iter().filter(|one| one.state.got().is_some_and(|(state, _)| state.super_read_only));
         let closed: Vec<String> =
             already.map(|one| one.member.clone()).chain(self.closed.iter().map(|(member, _)| member.clone())).collect();
-        let outcome = Outcome { standing: self.standing, closed: &closed, facts: &facts, enabled: &self.enabled };
-        judged::checks(self.link, outcome)
+        let promoted = Promoted { standing: self.standing, closed: &closed, facts: &facts, enabled: &self.enabled };
+        judged::checks(self.link, promoted)
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         check::Side,
         code::Code,
         facts::{Facts, ReceiverLogin, ServerFacts},
-        grants::Role,
+        grants::{Grant, Role},
         problem::Problem,
         spec::{Account, ClusterRef, Ends, ReplicationSpec, SecretRef, ServerAddress, SourceLocation},
     },
@@ -102,7 +102,7 @@ impl Live {
     }
 
     /// What its account lacks of the privileges that a promotion needs.
-    pub(super) async fn lacks_to_promote(&mut self, deadline: Deadline) -> Result<Vec<String>, Problem> {
+    pub(super) async fn lacks_to_promote(&mut self, deadline: Deadline) -> Result<Vec<Grant>, Problem> {
         Ok(self.server.lacks_to_promote(self.role, deadline).await?)
     }
 

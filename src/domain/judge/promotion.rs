@@ -15,7 +15,7 @@ use crate::domain::{
 
 /// What was done, as far as it matters to what is told.
 #[derive(Debug, Clone, Copy)]
-pub struct Outcome<'a> {
+pub struct Promoted<'a> {
     /// Both sides as they were before.
     pub standing: &'a Standing,
     /// The members of the source that are closed to writes now.
@@ -27,15 +27,15 @@ pub struct Outcome<'a> {
 }
 
 /// What is to be known after a promotion.
-pub fn checks(link: ReplicationLink<'_>, outcome: Outcome<'_>) -> Vec<Check> {
-    let Outcome { standing, facts, .. } = outcome;
-    let mut checks = vec![source_closed(outcome), arrived(facts)];
+pub fn checks(link: ReplicationLink<'_>, promoted: Promoted<'_>) -> Vec<Check> {
+    let Promoted { standing, facts, .. } = promoted;
+    let mut checks = vec![source_closed(promoted), arrived(facts)];
     checks.extend(standing.replicas.iter().map(open));
-    checks.push(events_enabled(link, outcome));
+    checks.push(events_enabled(link, promoted));
     checks
 }
 
-fn source_closed(Outcome { standing, closed, .. }: Outcome<'_>) -> Check {
+fn source_closed(Promoted { standing, closed, .. }: Promoted<'_>) -> Check {
     let asked = ask(ids::SOURCE_CLOSED, Subject::Link);
     let open: Vec<&str> = standing
         .sources
@@ -97,7 +97,7 @@ fn open(one: &NewSource) -> Check {
     )
 }
 
-fn events_enabled(link: ReplicationLink<'_>, Outcome { standing, enabled, .. }: Outcome<'_>) -> Check {
+fn events_enabled(link: ReplicationLink<'_>, Promoted { standing, enabled, .. }: Promoted<'_>) -> Check {
     let asked = ask(ids::EVENTS_ENABLED, Subject::Link);
     let found: Vec<_> = events(standing).filter(|(_, event)| !enabled.contains(event)).collect();
     let unseen = standing.replicas.iter().find(|one| !one.sees_all_events);

@@ -57,7 +57,7 @@ impl Gate {
     }
 }
 
-/// What every script begins with. Its standard input is let go of, so that no program it runs waits for more.
+/// What a script waits with for the gate: the line that [`ask`] sends. At the end of its input nobody is there any more.
 const GO: &str = "read -r go || exit 1\n";
 
 /// The IPv4 addresses that the container's resolver has for a name, sorted; none when it does not resolve.

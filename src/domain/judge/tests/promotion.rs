@@ -7,7 +7,7 @@ use crate::domain::{
     facts::Facts,
     judge::{
         ids,
-        promotion::{Outcome, checks},
+        promotion::{Promoted, checks},
     },
     problem::Fetched,
     promotion::{ClosedAgain, EventName, NewSource, OldSource, Standing, WriteState},
@@ -33,7 +33,7 @@ fn standing() -> Standing {
 fn after(standing: &Standing, closed: &[&str], facts: &Facts, enabled: &[EventName]) -> Vec<Check> {
     let spec = spec();
     let closed: Vec<String> = closed.iter().map(ToString::to_string).collect();
-    checks(spec.replication().unwrap(), Outcome { standing, closed: &closed, facts, enabled })
+    checks(spec.replication().unwrap(), Promoted { standing, closed: &closed, facts, enabled })
 }
 
 fn of(checks: &[Check], id: CheckId) -> &Check {

@@ -17,7 +17,7 @@ use crate::{
     cache::Cache,
     prepare::root::{MYSQL_ID, TEMPLATE},
     reexec::{self, Confined, Task},
-    world::{Account, Proc, While, WorldError, files, quoted},
+    world::{Account, Proc, While, WorldError, files, make_accounts, quoted},
 };
 
 /// Where containerd has the unpacked layers of the images.
@@ -125,22 +125,11 @@ impl Plain {
     /// The statements of a server's first start.
     fn accounts_sql(&self, end: End) -> String {
         let secret = |account: Account| quoted(self.password(account));
-        let mut sql = vec![
-            format!("ALTER USER root@localhost IDENTIFIED BY {}", secret(Account::Root)),
-            format!("CREATE USER root@'%' IDENTIFIED BY {}", secret(Account::Root)),
-            "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION".to_owned(),
-        ];
-        let mut add = |account: Account, grants: &[&str]| {
-            sql.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {}", secret(account)));
-            sql.extend(grants.iter().map(|grant| format!("GRANT {grant} TO {account}@'%'")));
+        let Grants { source, replica, replication } = Grants::LEAST;
+        let mut sql = match end {
+            End::Source => make_accounts(secret, &[(Account::PxcLink, source), (Account::Replication, replication)]),
+            End::Replica => make_accounts(secret, &[(Account::PxcLink, replica)]),
         };
-        match end {
-            End::Source => {
-                add(Account::PxcLink, Grants::LEAST.source);
-                add(Account::Replication, Grants::LEAST.replication);
-            }
-            End::Replica => add(Account::PxcLink, Grants::LEAST.replica),
-        }
         // Both begin with no binary log and no GTID.
         sql.push("RESET BINARY LOGS AND GTIDS".to_owned());
         sql.push(String::new());

@@ -37,7 +37,7 @@ pub use hello::{DEMO, HELLO_ECHO, HELLO_GREETING, HELLO_HTTP};
 pub use istio::NAMESPACE as ISTIO_NAMESPACE;
 pub use layout::Cluster;
 pub use mysql::{Account, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT};
-pub(crate) use mysql::{passwords, quoted};
+pub(crate) use mysql::{make_accounts, passwords, quoted};
 pub(crate) use node::Node;
 pub use pki::PkiError;
 pub use process::Proc;

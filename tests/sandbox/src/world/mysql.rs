@@ -88,25 +88,33 @@ pub(crate) fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
+/// The statements with which a server's first start makes root, who may come from anywhere, and the accounts with their grants.
+pub(crate) fn make_accounts(
+    secret: impl Fn(Account) -> String,
+    accounts: &[(Account, &[&'static str])],
+) -> Vec<String> {
+    let root = secret(Account::Root);
+    let mut sql = vec![
+        format!("ALTER USER root@localhost IDENTIFIED BY {root}"),
+        format!("CREATE USER root@'%' IDENTIFIED BY {root}"),
+        "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION".to_owned(),
+    ];
+    for (account, grants) in accounts {
+        sql.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {}", secret(*account)));
+        sql.extend(grants.iter().map(|grant| format!("GRANT {grant} TO {account}@'%'")));
+    }
+    sql
+}
+
 /// The statements of a server's first start. The account for health comes last: a server without it never gets ready.
 fn accounts_sql(cluster: Cluster, passwords: &BTreeMap<String, String>) -> String {
     let secret = |account: Account| quoted(passwords.get(account.name()).map_or("", String::as_str));
-    let mut sql = vec![
-        format!("ALTER USER root@localhost IDENTIFIED BY {}", secret(Account::Root)),
-        format!("CREATE USER root@'%' IDENTIFIED BY {}", secret(Account::Root)),
-        "GRANT ALL ON *.* TO root@'%' WITH GRANT OPTION".to_owned(),
-    ];
-    let mut add = |account: Account, grants: &[&str]| {
-        sql.push(format!("CREATE USER {account}@'%' IDENTIFIED BY {}", secret(account)));
-        sql.extend(grants.iter().map(|grant| format!("GRANT {grant} TO {account}@'%'")));
-    };
-    match cluster {
+    let mut sql = match cluster {
         Cluster::Production => {
-            add(Account::PxcLink, GRANTS.source);
-            add(Account::Replication, GRANTS.replication);
+            make_accounts(secret, &[(Account::PxcLink, GRANTS.source), (Account::Replication, GRANTS.replication)])
         }
-        Cluster::Dr => add(Account::PxcLink, GRANTS.replica),
-    }
+        Cluster::Dr => make_accounts(secret, &[(Account::PxcLink, GRANTS.replica)]),
+    };
     sql.push(format!("CREATE USER {}@localhost IDENTIFIED BY {}", Account::Health, secret(Account::Health)));
     // Both sides start with no binary log and no GTID.
     sql.push("RESET BINARY LOGS AND GTIDS".to_owned());
