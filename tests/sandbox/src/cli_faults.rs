@@ -210,7 +210,7 @@ mod tests {
     fn an_emptied_source_is_told() {
         let told = |name: &str| emptied(faults::find(name).unwrap(), "default");
         assert_eq!(told("endpoint-silent"), "");
-        assert!(told("no-sidecar").contains("in dr was") && !told("no-sidecar").contains("down"));
+        assert!(told("no-dns-capture").contains("in dr was") && !told("no-dns-capture").contains("down"));
         assert!(
             told("strict-hang").contains("in production was") && told("strict-hang").contains("cargo sandbox down")
         );
