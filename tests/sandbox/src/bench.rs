@@ -1,8 +1,6 @@
 //! `cargo sandbox bench verify`: how long `pxc-link verify` takes beside the slowest thing it has to do, and how that grows with
 //! members behind a slow API server.
 
-mod delay;
-
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -11,11 +9,11 @@ use clap::Args;
 use sandbox::cache::Cache;
 use sandbox::prepare::{Cancel, PrepareError, Prepared};
 use sandbox::progress::Progress;
+use sandbox::relay::{Behind, Relay, Requests};
 use sandbox::world::{self, Cluster, ExecError, SOURCE_HOST, World, WorldError, WorldOptions};
 use serde_json::Value;
 use tokio::process::Command;
 
-use self::delay::Delay;
 use crate::cli::print;
 use crate::demo::{self, DemoError, build};
 
@@ -176,14 +174,16 @@ impl Bench {
     }
 
     /// The kubeconfig of pxc-link with both API servers behind a delay. The servers' certificates name the loopback, too.
-    async fn late_kubeconfig(&self, delay: Duration) -> Result<(PathBuf, Vec<Delay>), BenchError> {
+    async fn late_kubeconfig(&self, delay: Duration) -> Result<(PathBuf, Vec<Relay>), BenchError> {
         let path = self.world.kubeconfig();
         let mut text = std::fs::read_to_string(&path).map_err(doing(format!("read {}", path.display())))?;
         let mut delays = Vec::new();
         for cluster in Cluster::ALL {
             let server = (self.world.node_address(cluster), 6443);
             // A request and its answer pass once each.
-            let late = Delay::before(server.into(), delay / 2).await.map_err(doing("listen on the loopback"))?;
+            let behind = Behind::AsItIs(server.into());
+            let late = Relay::before(behind, delay / 2, Requests::of_everybody()).await;
+            let late = late.map_err(doing("listen on the loopback"))?;
             let address = format!("https://{}:6443", server.0);
             if !text.contains(&address) {
                 return Err(BenchError::Unexpected(format!("{} does not name {address}", path.display())));

@@ -15,6 +15,7 @@ use sandbox::{
 use crate::{
     cli_faults::{FaultCliError, FaultCommand},
     cli_plain::{PlainCliError, PlainCommand},
+    cli_soak::{SoakCommand, SoakError},
     cli_world::{WorldCliError, WorldCommand},
     demo::{self, DemoError},
 };
@@ -42,6 +43,9 @@ enum Command {
     /// Two MySQL servers without Kubernetes, in seconds
     #[command(subcommand)]
     Plain(PlainCommand),
+    /// Try what takes too long for the tests
+    #[command(subcommand)]
+    Soak(SoakCommand),
 }
 
 #[derive(Debug, Args)]
@@ -65,6 +69,8 @@ pub(crate) enum CliError {
     #[error(transparent)]
     Plain(#[from] PlainCliError),
     #[error(transparent)]
+    Soak(#[from] SoakError),
+    #[error(transparent)]
     Demo(#[from] DemoError),
     #[error("cannot handle signals: {0}")]
     Signals(#[from] std::io::Error),
@@ -87,6 +93,7 @@ impl Cli {
             Command::World(command) => command.run(&cache)?,
             Command::Fault(command) => command.run(&cache)?,
             Command::Plain(command) => command.run(&cache)?,
+            Command::Soak(command) => command.run(&cache)?,
             Command::Demo => demo::run(&cache)?,
             Command::Prepare(arguments) => {
                 let progress = Progress::new();

@@ -6,8 +6,10 @@
 pub mod cache;
 pub mod faults;
 pub mod host;
+pub mod kills;
 pub mod plain;
 pub mod prepare;
 pub mod progress;
 pub mod reexec;
+pub mod relay;
 pub mod world;

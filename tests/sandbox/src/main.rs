@@ -4,6 +4,7 @@ mod bench;
 mod cli;
 mod cli_faults;
 mod cli_plain;
+mod cli_soak;
 mod cli_world;
 mod demo;
 
