@@ -143,6 +143,16 @@ impl Server {
         Ok(facts)
     }
 
+    /// The GTIDs it has executed.
+    ///
+    /// # Errors
+    /// As any statement.
+    pub async fn executed(&mut self, deadline: Deadline) -> Result<GtidSet, MysqlError> {
+        let statement = statements::GTID_EXECUTED;
+        let row = self.one(statement, deadline).await?;
+        Reader { server: self, statement, row: &row }.gtids("gtid_executed")
+    }
+
     /// What the account lacks of the privileges that a promotion needs of its role.
     ///
     /// # Errors

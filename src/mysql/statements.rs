@@ -33,6 +33,7 @@ statements! {
     FORGET_READ_ONLY "forget_read_only.sql";
     FORGET_SUPER_READ_ONLY "forget_super_read_only.sql";
     GRANTS "grants.sql";
+    GTID_EXECUTED "gtid_executed.sql";
     IDENTITY "identity.sql";
     LOCK_CHECK "lock_check.sql";
     LOCK_HOLDER "lock_holder.sql";

@@ -36,7 +36,7 @@ pub(super) const UNCHANGED: Duration = Duration::from_secs(5);
 /// How long a path may say what [`may_settle`], from its first walk after a change on.
 pub(super) const SETTLING: Duration = Duration::from_secs(5);
 /// Between two looks at a sidecar.
-pub(super) const EVERY: Duration = Duration::from_millis(300);
+pub(super) const EVERY: Duration = Duration::from_millis(100);
 /// What connecting to a sidecar may take.
 const READING: Duration = Duration::from_secs(10);
 

@@ -1,8 +1,12 @@
 //! The staged start of a channel: receiver first, then proof of whom it is attached to, only then the applier.
 
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{session::Session, sides::Live};
 use crate::{
@@ -14,6 +18,7 @@ use crate::{
         errno::Cause,
         facts::{ChannelFacts, Facts, ThreadError, ThreadState},
         hint::Hint,
+        lag,
         problem::Problem,
         spec::ReplicationLink,
     },
@@ -25,12 +30,12 @@ use crate::{
 const RECEIVER: Duration = Duration::from_secs(30);
 /// How long the applier may take to begin.
 const APPLIER: Duration = Duration::from_secs(10);
-/// An applier can stop on its first event: it is looked at again after this.
+/// An applier can stop on its first event: until it has applied what was missing, it is looked at for this long.
 const STEADY: Duration = Duration::from_millis(1500);
 /// Seconds that the clocks of this machine and of the server may differ.
 const CLOCKS: i64 = 2;
 /// Between two looks.
-const EVERY: Duration = Duration::from_millis(200);
+const EVERY: Duration = Duration::from_millis(100);
 
 /// What the agreed plan lets a staged start do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,7 +93,11 @@ pub(super) async fn staged(
         live.server.start_applier(channel, session.deadline).await.map_err(Problem::from)?;
     }
     Ok(session
-        .stage(format!("applier on {member} runs"), |()| "no error".to_owned(), applying(session, link, live, member))
+        .stage(
+            format!("applier on {member} runs"),
+            |()| "no error".to_owned(),
+            applying(session, link, live, member, facts),
+        )
         .await?)
 }
 
@@ -239,11 +248,22 @@ async fn known_source(
     .hint(Hint::run("find out where the name leads", ["pxc-link", "verify", "--source", &session.spec.name])))
 }
 
-async fn applying(session: &Session, link: ReplicationLink<'_>, live: &mut Live, member: &str) -> Result<(), Problem> {
+/// Waits until the applier runs and is known not to stop on its first event: it has applied all that the source had before it was
+/// started, or it runs for a while.
+async fn applying(
+    session: &Session,
+    link: ReplicationLink<'_>,
+    live: &mut Live,
+    member: &str,
+    facts: &Facts,
+) -> Result<(), Problem> {
     let what = format!("the applier on {member}");
+    let source = lag::source_executed(facts);
     let cell = tokio::sync::Mutex::new(live);
+    let since = Mutex::new(None);
     let running = || async {
-        let channel = look(session, link, &mut **cell.lock().await).await?;
+        let live = &mut **cell.lock().await;
+        let channel = look(session, link, live).await?;
         if let Some(error) = &channel.applier.error {
             let code = applier::code(error);
             return Err(Problem::new(code, format!("the applier on {member} stopped with error {}", error.errno))
@@ -256,9 +276,20 @@ async fn applying(session: &Session, link: ReplicationLink<'_>, live: &mut Live,
                     .then(["pxc-link", "verify", "--source", &link.name]),
                 ));
         }
-        Ok(if channel.applier.is_on() { Look::Ready(()) } else { Look::NotYet(channel.applier.state) })
+        if !channel.applier.is_on() {
+            return Ok(Look::NotYet(channel.applier.state));
+        }
+        let since = *since.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
+        if since.elapsed() >= STEADY {
+            return Ok(Look::Ready(()));
+        }
+        let executed = live.server.executed(session.deadline).await?;
+        let to_apply = source.as_ref().map(|source| source.union(&channel.received).subtract(&executed));
+        Ok(match to_apply {
+            Some(none) if none.is_empty() => Look::Ready(()),
+            Some(some) => Look::NotYet(format!("{} transactions to apply", some.count())),
+            None => Look::NotYet("no error so far".to_owned()),
+        })
     };
-    poll_until(&what, session.deadline.at_most(APPLIER), EVERY, session.waiting(&what), &running).await?;
-    tokio::time::sleep(STEADY.min(session.deadline.left())).await;
     poll_until(&what, session.deadline.at_most(APPLIER), EVERY, session.waiting(&what), running).await
 }

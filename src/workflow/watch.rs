@@ -29,8 +29,10 @@ use crate::{
     wait::Deadline,
 };
 
-/// Between two looks while something is waited for.
-const EVERY: Duration = Duration::from_secs(1);
+/// Between the first two looks while something is waited for; each further pause is twice as long, up to [`LONGEST`].
+const EVERY: Duration = Duration::from_millis(125);
+/// The longest pause between two looks.
+const LONGEST: Duration = Duration::from_secs(1);
 /// How long a link that has just started may take until its missing count is known to shrink.
 const TREND: Duration = Duration::from_secs(5);
 /// Marks kept for the lower bound of the lag.
@@ -111,6 +113,7 @@ pub(super) async fn settled(
     // is what the replica must have.
     let mut target: Option<GtidSet> = None;
     let mut marks = Vec::new();
+    let mut pause = EVERY;
     loop {
         let facts = gather::again(session, sides, &known).await;
         let status = statuses(session, &facts, &marks).into_iter().next();
@@ -151,8 +154,9 @@ pub(super) async fn settled(
             deadline_seconds: session.deadline.span().as_secs_f64(),
         });
         session
-            .interruptible("while rows were waited for", tokio::time::sleep(EVERY.min(session.deadline.left())))
+            .interruptible("while rows were waited for", tokio::time::sleep(pause.min(session.deadline.left())))
             .await?;
+        pause = LONGEST.min(pause * 2);
     }
 }
 

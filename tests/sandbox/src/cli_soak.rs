@@ -108,6 +108,8 @@ impl Arguments {
                     match kills.job(job, kill).await {
                         Ok(tried) => match (kill, tried.killed_at) {
                             (None, _) => {}
+                            // Nobody answered that one, and the job went on without.
+                            (Some(_), None) if tried.asked.len() >= request => {}
                             (Some(_), None) => {
                                 print(&format!("{job}: ends by itself after {} requests\n", tried.asked.len()))?;
                                 open.retain(|other| *other != job);

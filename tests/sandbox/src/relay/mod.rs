@@ -99,8 +99,8 @@ async fn join(
     Ok(())
 }
 
-/// Passes one direction on until its end, which comes as late as everything else. What `tell` refuses goes no further, and the
-/// connection ends.
+/// Passes one direction on until its end, an empty piece, which comes as late as everything else. What `tell` refuses goes no
+/// further, and the connection ends.
 async fn pass(
     from: &mut (impl AsyncRead + Unpin),
     to: &mut (impl AsyncWrite + Unpin),
@@ -112,9 +112,7 @@ async fn pass(
         loop {
             let mut piece = Vec::with_capacity(64 << 10);
             let end = from.read_buf(&mut piece).await? == 0;
-            if !end {
-                tell(&piece)?;
-            }
+            tell(&piece)?;
             // Nobody takes it any more once the other end is gone.
             if sender.send((Instant::now() + delay, piece)).await.is_err() || end {
                 return Ok(());

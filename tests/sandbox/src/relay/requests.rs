@@ -30,7 +30,7 @@ pub struct Kill {
 pub enum Moment {
     /// Before the server gets it.
     Unsent,
-    /// When the server's answer begins, of which the program gets nothing: whatever it asked for has happened.
+    /// When the server's answer begins, of which the program gets nothing: what it asked for has happened.
     Unanswered,
 }
 
@@ -174,11 +174,11 @@ struct Turn {
 }
 
 impl Conversation {
-    /// A piece of the client's, before it is passed on; an error where it must not be.
+    /// A piece of the client's, before it is passed on; an error where it must not be. Its end asks for nothing.
     pub(super) fn asks(&self, piece: &[u8]) -> io::Result<()> {
         let Some(requests) = &self.requests else { return Ok(()) };
         let (mut state, mut turn) = (requests.state(), self.turn());
-        if turn.open.is_some() {
+        if turn.open.is_some() || piece.is_empty() {
             return Ok(());
         }
         turn.open = Some(state.asked.len());
@@ -195,7 +195,7 @@ impl Conversation {
         }
     }
 
-    /// A piece of the server's, before it is passed on; an error where it must not be.
+    /// A piece of the server's, before it is passed on; an error where it must not be. Its end is all the answer that a goodbye gets.
     pub(super) fn answers(&self) -> io::Result<()> {
         let Some(requests) = &self.requests else { return Ok(()) };
         let (mut state, mut turn) = (requests.state(), self.turn());
