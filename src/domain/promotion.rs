@@ -123,7 +123,7 @@ pub fn before(
     }
     if !wishes.force {
         closable(link, facts, standing)?;
-        running(link, facts)?;
+        running(link, facts, standing)?;
     }
     let mut steps: Vec<Step> = standing
         .sources
@@ -240,8 +240,11 @@ fn closable(link: ReplicationLink<'_>, facts: &Facts, standing: &Standing) -> Re
     Ok(())
 }
 
-/// The link runs, so that what the source still has can arrive.
-fn running(link: ReplicationLink<'_>, facts: &Facts) -> Result<(), Problem> {
+/// The link runs, so that what the source still has can arrive; or there is nothing any more that could.
+fn running(link: ReplicationLink<'_>, facts: &Facts, standing: &Standing) -> Result<(), Problem> {
+    if all_arrived(link, facts, standing) {
+        return Ok(());
+    }
     let channel = &link.replication.channel;
     let carrier = desired::carriers(link, facts).into_iter().find_map(|member| Some((member, member.server()?)));
     let found = carrier.and_then(|(member, server)| {
@@ -262,6 +265,21 @@ fn running(link: ReplicationLink<'_>, facts: &Facts) -> Result<(), Problem> {
         ))),
         Some(_) => Ok(()),
     }
+}
+
+/// An earlier promotion that was cut came as far as that: every member of the source is closed, and every one of the replica has
+/// executed what can arrive of it.
+fn all_arrived(link: ReplicationLink<'_>, facts: &Facts, standing: &Standing) -> bool {
+    let closed = |one: &OldSource| one.state.got().is_some_and(|(state, _)| state.super_read_only);
+    let replicas = facts.client.members.got().map_or(&[][..], Vec::as_slice);
+    let has_all = |source: &GtidSet| {
+        let has =
+            |member: &MemberFacts| member.server().is_some_and(|server| source.is_subset_of(&server.gtid_executed));
+        !replicas.is_empty() && replicas.iter().all(has)
+    };
+    !standing.sources.is_empty()
+        && standing.sources.iter().all(closed)
+        && arriving(link, facts).is_some_and(|all| has_all(&all))
 }
 
 #[cfg(test)]
@@ -364,6 +382,27 @@ mod tests {
         sample::replica(&mut stopped, 0).channels[0].applier = ThreadState { state: "OFF".into(), error: None };
         assert_eq!(refused(&standing(), &stopped).code, Code::NotArrived);
         assert_eq!(refused(&standing(), &sample::unlinked()).code, Code::NotArrived);
+    }
+
+    #[test]
+    fn a_promotion_that_was_cut_goes_on_without_its_channel() {
+        let (spec, mut cut, mut closed) = (spec(), sample::unlinked(), standing());
+        for one in &mut closed.sources {
+            one.state = Fetched::Got((CLOSED, Vec::new()));
+        }
+        let all = "11111111-1111-1111-1111-111111111111:1-9";
+        for number in 0..SOURCE.len() {
+            sample::source(&mut cut, number).gtid_executed = gtids(all);
+        }
+        for number in 0..sample::REPLICA.len() {
+            sample::replica(&mut cut, number).gtid_executed = gtids(all);
+        }
+        let link = spec.replication().unwrap();
+        assert!(before(link, &cut, &closed, Wishes::default()).is_ok());
+        // It is not known to have been cut there as long as somebody may still write, or something is missing.
+        assert_eq!(refused(&standing(), &cut).code, Code::NotArrived);
+        sample::replica(&mut cut, 1).gtid_executed = gtids("11111111-1111-1111-1111-111111111111:1-8");
+        assert_eq!(refused(&closed, &cut).code, Code::NotArrived);
     }
 
     #[test]

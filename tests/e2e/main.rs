@@ -10,6 +10,7 @@ mod duo;
 mod endpoints;
 mod faults;
 mod gtids;
+mod kills;
 mod link;
 mod offers;
 mod plain;
@@ -105,6 +106,7 @@ fn in_turn() -> Vec<Trial> {
         .chain(listed("gtids", gtids::TRIALS))
         .chain(listed("secrets", secrets::TRIALS))
         .chain(listed("endpoints", endpoints::TRIALS))
+        .chain(listed("kills", kills::TRIALS))
         .chain(listed("trouble", trouble::TRIALS))
         .chain(listed("link", link::LAST));
     trials.collect()
@@ -155,6 +157,7 @@ fn without_kubernetes() -> impl Iterator<Item = Trial> {
     let listed = listed("plain", plain::TRIALS)
         .chain(listed("channel", channel::TRIALS))
         .chain(listed("settings", settings::TRIALS))
-        .chain(listed("promote", promote::TRIALS));
+        .chain(listed("promote", promote::TRIALS))
+        .chain(listed("kills", kills::PLAIN));
     listed.chain(faults)
 }

@@ -1,5 +1,7 @@
-//! `cargo sandbox bench verify`: how long `pxc-link verify` takes beside the slowest thing it has to do, and how that grows with
-//! members behind a slow API server.
+//! What `cargo sandbox bench` shares, and `bench verify`: how long `pxc-link verify` takes beside the slowest thing it has to do, and
+//! how that grows with members behind a slow API server.
+
+mod setup;
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use sandbox::cache::Cache;
+use sandbox::kills::KillsError;
 use sandbox::prepare::{Cancel, PrepareError, Prepared};
 use sandbox::progress::Progress;
 use sandbox::relay::{Behind, Relay, Requests};
@@ -16,6 +19,8 @@ use tokio::process::Command;
 
 use crate::cli::print;
 use crate::demo::{self, DemoError, build};
+
+pub(crate) use self::setup::Setup;
 
 /// The namespace of the light clients.
 const CLIENTS: &str = "bench";
@@ -63,6 +68,8 @@ pub(crate) enum BenchError {
     Build(#[from] DemoError),
     #[error(transparent)]
     Sql(#[from] ExecError),
+    #[error(transparent)]
+    Kills(#[from] KillsError),
     #[error("could not {what}: {cause}")]
     Io { what: String, cause: std::io::Error },
     #[error("`{command}` ended with {status}:\n{said}")]
@@ -79,27 +86,36 @@ fn doing(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> BenchError {
 impl Verify {
     /// Measures and prints.
     pub(crate) async fn run(&self, cache: &Cache) -> Result<(), BenchError> {
-        let tool = build::pxc_link(&["--release"], &Cancel::on_signals().map_err(doing("handle signals"))?).await?;
-        let own = format!("bench-{}", std::process::id());
-        let world = if let Some(name) = &self.name {
-            World::open(cache, name)?
-        } else {
-            let prepared = Prepared::open(cache).map_err(Box::new)?;
-            let options = WorldOptions { name: own.clone(), ..WorldOptions::default() };
-            world::up(&prepared, &options, &Progress::silent()).await?
-        };
-        let folder = tempfile::tempdir().map_err(doing("make a folder"))?;
-        let bench = Bench { world, tool, folder: folder.path().to_owned(), runs: self.runs };
-        let measured = async {
+        on_a_world(cache, self.name.as_deref(), self.runs, async |bench| {
             bench.beside_its_probe().await?;
             bench.with_members(self.members, Duration::from_millis(self.delay)).await
-        }
-        .await;
-        if self.name.is_none() {
-            world::down(cache, &own).await?;
-        }
-        measured
+        })
+        .await
     }
+}
+
+/// Measures a released pxc-link on a world of that name, or on one that stands as long as that takes.
+async fn on_a_world(
+    cache: &Cache,
+    name: Option<&str>,
+    runs: u32,
+    measure: impl AsyncFnOnce(&Bench) -> Result<(), BenchError>,
+) -> Result<(), BenchError> {
+    let tool = build::pxc_link(&["--release"], &Cancel::on_signals().map_err(doing("handle signals"))?).await?;
+    let own = format!("bench-{}", std::process::id());
+    let world = if let Some(name) = name {
+        World::open(cache, name)?
+    } else {
+        let prepared = Prepared::open(cache).map_err(Box::new)?;
+        let options = WorldOptions { name: own.clone(), ..WorldOptions::default() };
+        world::up(&prepared, &options, &Progress::silent()).await?
+    };
+    let folder = tempfile::tempdir().map_err(doing("make a folder"))?;
+    let measured = measure(&Bench { world, tool, folder: folder.path().to_owned(), runs }).await;
+    if name.is_none() {
+        world::down(cache, &own).await?;
+    }
+    measured
 }
 
 struct Bench {

@@ -104,7 +104,7 @@ impl Arguments {
         while !open.is_empty() {
             for moment in Moment::ALL {
                 for job in [Job::Setup, end] {
-                    let kill = Some(Kill { request, moment }).filter(|_| open.contains(&job));
+                    let kill = Some(Kill { request, moment, other: None }).filter(|_| open.contains(&job));
                     match kills.job(job, kill).await {
                         Ok(tried) => match (kill, tried.killed_at) {
                             (None, _) => {}

@@ -92,6 +92,8 @@ pub(crate) enum Bench {
     },
     /// Time `pxc-link verify` beside its slowest probe, and with many members behind a slow API server
     Verify(bench::Verify),
+    /// Time `pxc-link setup` beside a script of kubectl and mysql that does the same, and count its requests
+    Setup(bench::Setup),
 }
 
 /// Why a command on worlds ended early.
@@ -124,6 +126,7 @@ impl WorldCommand {
                 }
                 Self::Bench(Bench::Up { runs, shape }) => bench(cache, runs, &shape).await,
                 Self::Bench(Bench::Verify(verify)) => Ok(verify.run(cache).await?),
+                Self::Bench(Bench::Setup(setup)) => Ok(setup.run(cache).await?),
             }
         })
     }

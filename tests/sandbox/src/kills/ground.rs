@@ -93,6 +93,16 @@ impl<'a> Ground<'a> {
         })
     }
 
+    /// The pair.
+    pub(super) fn plain(&self) -> Result<&Plain, KillsError> {
+        match self.site {
+            Site::Plain(pair) => Ok(pair),
+            Site::World(_) => {
+                Err(KillsError::Wrong("the servers of a world are no processes of this machine".to_owned()))
+            }
+        }
+    }
+
     pub(super) fn requests(&self) -> &Requests {
         &self.requests
     }

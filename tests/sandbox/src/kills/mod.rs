@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::relay::{Asked, Kill, Requests};
+use crate::plain::End;
+use crate::relay::{Asked, Kill, Moment, Requests};
 use crate::world::{ExecError, WorldError};
 
 pub use ground::Ground;
@@ -151,6 +152,23 @@ impl<'a> Kills<'a> {
             }
         }
         Ok(tried)
+    }
+
+    /// Sets the link up and kills one of the servers at a request of that, starts the server again, and demands that the next setup
+    /// makes it good. Says how the one that lost its server ended.
+    pub async fn server(&self, end: End, request: usize) -> Result<String, KillsError> {
+        let pair = self.ground.plain()?;
+        let other = pair.process(end).map(|process| process.pid);
+        let kill = Some(Kill { request, moment: Moment::Unanswered, other });
+        let setup = Job::Setup.arguments();
+        let first = self.run(setup, kill).await?;
+        pair.kill(end).await?;
+        pair.start(end, &[]).await?;
+        self.good(setup).await?;
+        self.ground.write().await?;
+        self.ground.rows_are_equal().await?;
+        self.verified().await?;
+        Ok(at(&self.ground.requests().asked(), kill, &first))
     }
 
     /// Takes whatever there is of the link away, after a try that went wrong.

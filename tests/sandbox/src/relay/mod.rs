@@ -183,8 +183,10 @@ mod tests {
             let requests = Requests::of_everybody();
             let relay = Relay::before(server, Duration::ZERO, requests.clone()).await?;
             let server = tokio::spawn(notes(listener));
-            let mut victim =
-                requests.start(tokio::process::Command::new("sleep").arg("60"), Some(Kill { request: 2, moment }))?;
+            let mut victim = requests.start(
+                tokio::process::Command::new("sleep").arg("60"),
+                Some(Kill { request: 2, moment, other: None }),
+            )?;
             let mut client = TcpStream::connect(relay.address()).await?;
             let mut answer = [0; 4];
             client.write_all(b"one.").await?;

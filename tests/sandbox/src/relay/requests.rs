@@ -23,6 +23,8 @@ pub struct Kill {
     pub request: usize,
     /// At which moment of it.
     pub moment: Moment,
+    /// Who is killed in its place, if it is not the program itself.
+    pub other: Option<i32>,
 }
 
 /// A moment of a request.
@@ -138,8 +140,10 @@ impl Requests {
 }
 
 impl State {
+    /// Kills once; the connection ends with it.
     fn kill(&mut self) -> io::Result<()> {
-        if let Some(process) = self.process {
+        let other = self.kill.take().and_then(|kill| kill.other).map(Pid::from_raw);
+        if let Some(process) = other.or(self.process) {
             kill(process, Signal::SIGKILL)?;
         }
         self.killed = true;
@@ -184,7 +188,7 @@ impl Conversation {
         turn.open = Some(state.asked.len());
         state.asked.push(Asked { what: request_line(piece), begun: Instant::now(), answered: None });
         match state.kill {
-            Some(Kill { request, moment }) if request == state.asked.len() => match moment {
+            Some(Kill { request, moment, .. }) if request == state.asked.len() => match moment {
                 Moment::Unsent => state.kill(),
                 Moment::Unanswered => {
                     turn.fatal = true;

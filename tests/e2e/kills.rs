@@ -1,0 +1,164 @@
+//! pxc-link killed at a request, a server killed under it, two runs from two hosts: a sample of `cargo sandbox soak kills`, drawn anew
+//! each time; and how many requests it makes.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use libtest_mimic::Failed;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use sandbox::{
+    kills::{Ground, Job, Kills},
+    plain::End,
+    relay::{Asked, Kill, Moment},
+};
+
+use crate::{
+    Body,
+    duo::Duo,
+    plain,
+    stage::{Checked, LINK, Stage},
+};
+
+/// On the world.
+pub(crate) const TRIALS: &[(&str, Body)] = &[
+    ("at_some_requests_of_a_world", world_sample),
+    ("two_setups_on_two_hosts", two_hosts),
+    ("requests_do_not_grow", requests),
+];
+
+/// On plain servers.
+pub(crate) const PLAIN: &[(&str, plain::Body)] = &[
+    ("at_some_statements", pair_sample),
+    ("at_some_statements_of_a_promotion", promotion_sample),
+    ("either_server", servers),
+];
+
+/// The most requests of commands on a link of one member on each side, all and those that wait for one another, as they were
+/// seen; the README names them. More would be a regression.
+const MOST: [(&[&str], usize, usize); 3] =
+    [(&["setup", "--yes"], 300, 60), (&["verify"], 110, 25), (&["teardown", "--yes"], 170, 50)];
+/// Added to each request and its answer, so that what does not wait for another is seen not to.
+const DELAY: Duration = Duration::from_millis(100);
+
+/// The numbers a trial draws; `PXC_LINK_SEED` draws those of an earlier run again.
+fn drawn() -> Result<(u64, StdRng), Failed> {
+    let seed = match std::env::var("PXC_LINK_SEED") {
+        Ok(seed) => seed.parse()?,
+        Err(_) => rand::rng().random(),
+    };
+    Ok((seed, StdRng::seed_from_u64(seed)))
+}
+
+/// Kills setup and what ends the link at requests drawn from all of theirs, one in each of so many equal parts.
+async fn sample(kills: &Kills<'_>, end: Job, parts: usize) -> Checked {
+    let (seed, mut numbers) = drawn()?;
+    kills.start_over().await?;
+    let mut all = Vec::new();
+    for job in [Job::Setup, end] {
+        all.push((job, kills.job(job, None).await?.asked.len()));
+    }
+    for part in 0..parts {
+        for &(job, requests) in &all {
+            let request = 1 + requests * part / parts + numbers.random_range(0..requests.div_ceil(parts));
+            let moment = if numbers.random() { Moment::Unsent } else { Moment::Unanswered };
+            let kill = Kill { request, moment, other: None };
+            let tried = kills.job(job, Some(kill)).await;
+            tried.map_err(|error| format!("{job} {request} {moment} (PXC_LINK_SEED={seed}): {error}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn tool() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_pxc-link"))
+}
+
+fn pair_sample() -> Checked {
+    let duo = Duo::raise("e2e-kills")?;
+    duo.now(async {
+        let kills = Kills::on(Ground::pair(&duo.plain, Duration::ZERO).await?, tool()).await?;
+        sample(&kills, Job::Teardown, 4).await
+    })
+}
+
+fn promotion_sample() -> Checked {
+    let duo = Duo::raise("e2e-kills-promote")?;
+    duo.now(async {
+        let kills = Kills::on(Ground::pair(&duo.plain, Duration::ZERO).await?, tool()).await?;
+        sample(&kills, Job::Promotion, 3).await
+    })
+}
+
+fn servers() -> Checked {
+    let duo = Duo::raise("e2e-kills-servers")?;
+    duo.now(async {
+        let (seed, mut numbers) = drawn()?;
+        let kills = Kills::on(Ground::pair(&duo.plain, Duration::ZERO).await?, tool()).await?;
+        let requests = kills.job(Job::Setup, None).await?.asked.len();
+        for end in End::ALL {
+            kills.start_over().await?;
+            let request = numbers.random_range(1..=requests);
+            let tried = kills.server(end, request).await;
+            tried.map_err(|error| format!("{end} at {request} (PXC_LINK_SEED={seed}): {error}"))?;
+        }
+        Ok::<(), Failed>(())
+    })
+}
+
+fn world_sample(stage: &Stage) -> Checked {
+    stage.runtime.block_on(async {
+        let ground = Ground::world(&stage.world, LINK, Duration::ZERO).await?;
+        sample(&Kills::on(ground, tool()).await?, Job::Teardown, 2).await
+    })
+}
+
+/// The same setup here and on a machine of another name, which knows nothing of this one's processes.
+fn two_hosts(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    let here = stage.tool().command(&["setup", "--yes"]);
+    let mut there = Command::new("unshare");
+    there.args(["--uts", "--pid", "--fork", "sh", "-c", "hostname elsewhere && exec \"$0\" setup --yes"]).arg(tool());
+    there.current_dir(stage.folder.path()).env_clear().envs(stage.world.environment());
+    let mut runs = Vec::new();
+    for mut command in [here, there] {
+        runs.push(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
+    }
+    let mut good = 0;
+    for run in runs {
+        let output = run.wait_with_output()?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        // Whoever comes second finds the lock, or a link that is not what it had planned for, or nothing left to do.
+        match output.status.code() {
+            Some(0) => good += 1,
+            Some(_) if said.contains("[PXL209]") || said.contains("[PXL112]") => {}
+            code => return Err(format!("one of two ended with {code:?}\n{said}").into()),
+        }
+    }
+    if good == 0 {
+        return Err("neither of two setups at once set the link up".into());
+    }
+    stage.tool().run(&["setup", "--yes"])?.says("nothing to change")?;
+    stage.tool().run(&["verify", "--wait", "20s"])?.exits(0)
+}
+
+fn requests(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    stage.runtime.block_on(async {
+        let ground = Ground::world(&stage.world, LINK, DELAY).await?;
+        let kills = Kills::on(ground, tool()).await?;
+        for (arguments, most, most_in_a_row) in MOST {
+            kills.good(arguments).await?;
+            let asked = kills.asked();
+            let (all, row) = (asked.len(), Asked::in_a_row(&asked));
+            if all > most || row > most_in_a_row {
+                let seen =
+                    format!("{arguments:?} made {all} requests, {row} in a row; {most} and {most_in_a_row} are known");
+                return Err(seen.into());
+            }
+        }
+        Ok(())
+    })
+}
