@@ -7,7 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use sandbox::cache::Cache;
 use sandbox::prepare::{PrepareError, Prepared};
 use sandbox::progress::{Progress, took};
-use sandbox::world::{self, Cluster, World, WorldError, WorldOptions};
+use sandbox::world::{self, Cluster, Ha, World, WorldError, WorldOptions};
 
 use crate::bench::{self, BenchError};
 use crate::cli::{argument, print};
@@ -57,6 +57,9 @@ pub(crate) struct Shape {
     /// Whether the sidecars answer their pods' DNS queries [default: on]
     #[arg(long)]
     dns: Option<Switch>,
+    /// What the members of each cluster form: none, group-replication, group-replication=multi-primary [default: none]
+    #[arg(long)]
+    ha: Option<Ha>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -142,6 +145,7 @@ impl Shape {
         };
         options.members = self.members.unwrap_or(options.members);
         options.nodes = self.nodes.unwrap_or(options.nodes);
+        options.ha = self.ha.unwrap_or(options.ha);
         options.dns_capture = self.dns.map_or(options.dns_capture, |dns| dns == Switch::On);
         Ok(options)
     }
@@ -178,7 +182,8 @@ fn show(cache: &Cache, name: Option<String>) -> Result<(), WorldCliError> {
         let world = World::open(cache, &name)?;
         let options = world.options();
         let dns = if options.dns_capture { "on" } else { "off" };
-        writeln!(text, "{name}: members {}, nodes {}, dns {dns}", options.members, options.nodes)?;
+        let (members, nodes, ha) = (options.members, options.nodes, options.ha);
+        writeln!(text, "{name}: members {members}, nodes {nodes}, dns {dns}, ha {ha}")?;
         for cluster in Cluster::ALL {
             writeln!(text, "  {cluster} at {}", world.node_address(cluster))?;
         }

@@ -173,9 +173,20 @@ impl World {
 
     /// Runs SQL as root on one member and returns its rows, tab-separated, without heads.
     pub async fn mysql(&self, cluster: Cluster, member: u32, sql: &str) -> Result<String, ExecError> {
+        self.mysql_in(cluster, NAMESPACE, member, sql).await
+    }
+
+    /// The same on a member of another namespace.
+    pub async fn mysql_in(
+        &self,
+        cluster: Cluster,
+        namespace: &str,
+        member: u32,
+        sql: &str,
+    ) -> Result<String, ExecError> {
         let password = self.password(Account::Root);
         let credentials = format!("[client]\nuser=root\npassword={password}\nsocket=/run/mysqld/mysqld.sock\n");
-        self.mysql_as(cluster, member, &credentials, sql).await
+        self.mysql_as(cluster, namespace, member, &credentials, sql).await
     }
 
     /// Runs SQL from inside one member on the server behind a name, as the account that replicates, with the server's identity
@@ -185,15 +196,22 @@ impl World {
         let credentials = format!(
             "[client]\nuser={user}\npassword={password}\nprotocol=TCP\nhost={host}\nssl-mode=VERIFY_IDENTITY\nssl-ca=/etc/mysql/tls/ca.crt\n"
         );
-        self.mysql_as(Cluster::Dr, member, &credentials, sql).await
+        self.mysql_as(Cluster::Dr, NAMESPACE, member, &credentials, sql).await
     }
 
     /// Runs SQL with the client of a member's container and an option file of its own.
-    async fn mysql_as(&self, cluster: Cluster, member: u32, credentials: &str, sql: &str) -> Result<String, ExecError> {
+    async fn mysql_as(
+        &self,
+        cluster: Cluster,
+        namespace: &str,
+        member: u32,
+        credentials: &str,
+        sql: &str,
+    ) -> Result<String, ExecError> {
         let pod = format!("pxc-{member}");
         let api_error = |cause: String| ExecError::Api { pod: pod.clone(), cluster, cause };
         let client = self.client(cluster).await.map_err(|error| api_error(error.to_string()))?;
-        let api: Api<Pod> = Api::namespaced(client, NAMESPACE);
+        let api: Api<Pod> = Api::namespaced(client, namespace);
         // Credentials come first on standard input, the statements after them: neither is in an argument.
         let script = format!(
             "c=$(head -c {}); exec mysql --defaults-extra-file=<(printf '%s\\n' \"$c\") --batch --raw --skip-column-names",

@@ -129,7 +129,14 @@ mod tests {
         assert_eq!(parse("coredns", &coredns).unwrap().len(), 5);
         let mysql = fill(
             include_str!("../manifests/mysql.yaml"),
-            &[("MEMBERS", "1"), ("SERVER_ID_BASE", "100"), ("SERVICE", "{}")],
+            &[
+                ("NAMESPACE", "pxc"),
+                ("MEMBERS", "1"),
+                ("SERVER_ID_BASE", "100"),
+                ("SERVICE", "{}"),
+                ("GROUP", ""),
+                ("PORT_OF_GROUP", ""),
+            ],
         );
         assert_eq!(parse("mysql", &mysql).unwrap().len(), 4);
         assert_eq!(parse("hello", include_str!("../manifests/hello.yaml")).unwrap().len(), 3);

@@ -8,6 +8,7 @@ mod control_plane;
 mod down;
 mod error;
 pub(crate) mod files;
+mod group;
 mod hello;
 mod istio;
 mod layout;
@@ -36,7 +37,7 @@ pub use error::WorldError;
 pub use hello::{DEMO, HELLO_ECHO, HELLO_GREETING, HELLO_HTTP};
 pub use istio::NAMESPACE as ISTIO_NAMESPACE;
 pub use layout::Cluster;
-pub use mysql::{Account, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT};
+pub use mysql::{Account, Ha, NAMESPACE, SOURCE_HOST, SOURCE_NODE_PORT};
 pub(crate) use mysql::{make_accounts, passwords, quoted};
 pub(crate) use node::Node;
 pub use pki::PkiError;
@@ -59,11 +60,14 @@ pub struct WorldOptions {
     pub nodes: u8,
     /// Whether sidecars answer the DNS queries of their pods.
     pub dns_capture: bool,
+    /// What the MySQL members of each cluster form together.
+    #[serde(default)]
+    pub ha: Ha,
 }
 
 impl Default for WorldOptions {
     fn default() -> Self {
-        Self { name: "default".to_owned(), members: 1, nodes: 1, dns_capture: true }
+        Self { name: "default".to_owned(), members: 1, nodes: 1, dns_capture: true, ha: Ha::None }
     }
 }
 

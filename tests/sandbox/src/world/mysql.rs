@@ -10,12 +10,13 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, ListParams};
 use rand::Rng;
 use rand::distr::Alphanumeric;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::layout::Cluster;
 use super::pki::{Authority, Subject};
 use super::wait::Wait;
-use super::{WorldError, apply, files};
+use super::{WorldError, WorldOptions, apply, files};
 
 /// Namespace of the servers in both clusters.
 pub const NAMESPACE: &str = "pxc";
@@ -37,11 +38,13 @@ pub enum Account {
     Replication,
     /// Asks whether the server lives, from inside its container.
     Health,
+    /// Members of a group copy from one another with it.
+    Group,
 }
 
 impl Account {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Root, Self::PxcLink, Self::Replication, Self::Health];
+    pub const ALL: [Self; 5] = [Self::Root, Self::PxcLink, Self::Replication, Self::Health, Self::Group];
 
     /// User name, and key in the Secret.
     pub fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Account {
             Self::PxcLink => "pxc_link",
             Self::Replication => "repl",
             Self::Health => "health",
+            Self::Group => "group_member",
         }
     }
 }
@@ -59,6 +63,66 @@ impl fmt::Display for Account {
         f.write_str(self.name())
     }
 }
+
+/// What the servers of one place form together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ha {
+    /// Nothing: each is a server of its own.
+    #[default]
+    None,
+    /// A Group Replication group of which one member takes writes.
+    SinglePrimary,
+    /// A Group Replication group of which every member takes writes.
+    MultiPrimary,
+}
+
+/// The servers of one namespace of a cluster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Site<'a> {
+    pub(crate) cluster: Cluster,
+    pub(crate) namespace: &'a str,
+    pub(crate) members: u32,
+    pub(crate) ha: Ha,
+    /// Added to a member's ordinal + 1.
+    pub(crate) server_id_base: u32,
+}
+
+impl Site<'static> {
+    /// The servers that every world has in a cluster.
+    pub(crate) fn of_world(cluster: Cluster, options: &WorldOptions) -> Self {
+        let (members, ha) = (options.members, options.ha);
+        Self { cluster, namespace: NAMESPACE, members, ha, server_id_base: cluster.server_id_base() }
+    }
+}
+
+impl Site<'_> {
+    /// The settings that make the members a group, a line each; none where they form none.
+    ///
+    /// XCom talks from pod to pod on a port of its own, which the headless Service declares: a sidecar would have to guess its protocol.
+    fn group(&self) -> Vec<String> {
+        let switch = |on: bool| if on { "ON" } else { "OFF" };
+        let single = match self.ha {
+            Ha::None => return Vec::new(),
+            Ha::SinglePrimary => true,
+            Ha::MultiPrimary => false,
+        };
+        let seed = |member| format!("pxc-{member}.pxc-members.{}.svc.cluster.local:{GROUP_PORT}", self.namespace);
+        let seeds: Vec<String> = (0..self.members).map(seed).collect();
+        vec![
+            "plugin-load-add=group_replication.so".to_owned(),
+            format!("group-replication-group-name=6c696e6b-0000-4000-8000-{:012}", self.server_id_base),
+            format!("group-replication-group-seeds={}", seeds.join(",")),
+            "group-replication-start-on-boot=ON".to_owned(),
+            format!("group-replication-single-primary-mode={}", switch(single)),
+            format!("group-replication-enforce-update-everywhere-checks={}", switch(!single)),
+            "group-replication-recovery-use-ssl=ON".to_owned(),
+        ]
+    }
+}
+
+/// Where the members of a group talk to one another.
+const GROUP_PORT: u16 = 33061;
 
 /// What the accounts may do; everything on `*.*` unless it says otherwise.
 struct Grants {
@@ -107,14 +171,22 @@ pub(crate) fn make_accounts(
 }
 
 /// The statements of a server's first start. The account for health comes last: a server without it never gets ready.
-fn accounts_sql(cluster: Cluster, passwords: &BTreeMap<String, String>) -> String {
+fn accounts_sql(site: Site<'_>, passwords: &BTreeMap<String, String>) -> String {
     let secret = |account: Account| quoted(passwords.get(account.name()).map_or("", String::as_str));
-    let mut sql = match cluster {
+    let mut sql = match site.cluster {
         Cluster::Production => {
             make_accounts(secret, &[(Account::PxcLink, GRANTS.source), (Account::Replication, GRANTS.replication)])
         }
         Cluster::Dr => make_accounts(secret, &[(Account::PxcLink, GRANTS.replica)]),
     };
+    if site.ha != Ha::None {
+        let (user, password) = (Account::Group, secret(Account::Group));
+        sql.push(format!("CREATE USER {user}@'%' IDENTIFIED BY {password}"));
+        sql.push(format!("GRANT REPLICATION SLAVE, BACKUP_ADMIN, CONNECTION_ADMIN ON *.* TO {user}@'%'"));
+        sql.push(format!(
+            "CHANGE REPLICATION SOURCE TO SOURCE_USER='{user}', SOURCE_PASSWORD={password} FOR CHANNEL 'group_replication_recovery'"
+        ));
+    }
     sql.push(format!("CREATE USER {}@localhost IDENTIFIED BY {}", Account::Health, secret(Account::Health)));
     // Both sides start with no binary log and no GTID.
     sql.push("RESET BINARY LOGS AND GTIDS".to_owned());
@@ -151,22 +223,23 @@ pub(crate) fn make_certificates(dir: &Path) -> Result<(), WorldError> {
 /// The namespace and its Secrets, as YAML.
 pub(crate) fn before(
     certificates: &Path,
-    cluster: Cluster,
+    site: Site<'_>,
     passwords: &BTreeMap<String, String>,
 ) -> Result<String, WorldError> {
+    let (cluster, namespace) = (site.cluster, site.namespace);
     let read = |name: String| files::read(&certificates.join(name));
     let secret = |name: &str, data: serde_json::Value| {
         json!({
             "apiVersion": "v1",
             "kind": "Secret",
-            "metadata": {"name": name, "namespace": NAMESPACE},
+            "metadata": {"name": name, "namespace": namespace},
             "stringData": data,
         })
     };
     let labels = if cluster.injects() { json!({"istio-injection": "enabled"}) } else { json!({}) };
     let health = passwords.get(Account::Health.name()).map_or("", String::as_str);
     let objects = [
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}),
+        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace, "labels": labels}}),
         secret("pxc-secrets", json!(passwords)),
         secret(
             "pxc-tls",
@@ -183,7 +256,7 @@ pub(crate) fn before(
         secret(
             "pxc-init",
             json!({
-                "accounts.sql": accounts_sql(cluster, passwords),
+                "accounts.sql": accounts_sql(site, passwords),
                 "health.cnf": format!("[client]\nuser={}\npassword={health}\nsocket=/run/mysqld/mysqld.sock\n", Account::Health),
             }),
         ),
@@ -192,8 +265,8 @@ pub(crate) fn before(
 }
 
 /// The servers themselves, as YAML.
-pub(crate) fn servers(cluster: Cluster, members: u32) -> String {
-    let service = match cluster {
+pub(crate) fn servers(site: Site<'_>) -> String {
+    let service = match site.cluster {
         Cluster::Production => json!({
             "type": "NodePort",
             "selector": {"app": "pxc"},
@@ -201,24 +274,30 @@ pub(crate) fn servers(cluster: Cluster, members: u32) -> String {
         }),
         Cluster::Dr => json!({"selector": {"app": "pxc"}, "ports": [{"name": "tcp-mysql", "port": 3306}]}),
     };
+    let group = site.group();
+    let port = if group.is_empty() { String::new() } else { format!(", {{name: tcp-group, port: {GROUP_PORT}}}") };
     apply::fill(
         include_str!("../manifests/mysql.yaml"),
         &[
-            ("MEMBERS", &members.to_string()),
-            ("SERVER_ID_BASE", &cluster.server_id_base().to_string()),
+            ("NAMESPACE", site.namespace),
+            ("MEMBERS", &site.members.to_string()),
+            ("SERVER_ID_BASE", &site.server_id_base.to_string()),
             ("SERVICE", &service.to_string()),
+            ("GROUP", &group.join("\n    ")),
+            ("PORT_OF_GROUP", &port),
         ],
     )
 }
 
 /// Waits until all members are ready.
-pub(crate) async fn ready(client: &kube::Client, cluster: Cluster, members: u32) -> Result<(), WorldError> {
-    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), NAMESPACE);
-    let pods: Api<Pod> = Api::namespaced(client.clone(), NAMESPACE);
+pub(crate) async fn ready(client: &kube::Client, site: Site<'_>) -> Result<(), WorldError> {
+    let Site { cluster, namespace, members, .. } = site;
+    let sets: Api<StatefulSet> = Api::namespaced(client.clone(), namespace);
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let wait = Wait {
         what: format!("{members} MySQL member(s) in cluster {cluster}"),
         deadline: Duration::from_mins(3),
-        look: format!("kubectl --context {cluster} -n {NAMESPACE} describe pods"),
+        look: format!("kubectl --context {cluster} -n {namespace} describe pods"),
     };
     wait.until(async || {
         let set = sets.get("pxc").await.map_err(|error| error.to_string())?;
@@ -261,11 +340,33 @@ mod tests {
         assert_eq!(quoted(r"a'b\c"), r"'a''b\\c'");
     }
 
+    fn site(cluster: Cluster, ha: Ha) -> Site<'static> {
+        Site::of_world(cluster, &WorldOptions { members: 3, ha, ..WorldOptions::default() })
+    }
+
     #[test]
     fn the_source_alone_has_the_replication_account() {
         let passwords = passwords();
-        assert!(accounts_sql(Cluster::Production, &passwords).contains("CREATE USER repl@'%'"));
-        assert!(!accounts_sql(Cluster::Dr, &passwords).contains("repl@"));
+        let accounts = |cluster| accounts_sql(site(cluster, Ha::None), &passwords);
+        assert!(accounts(Cluster::Production).contains("CREATE USER repl@'%'"));
+        assert!(!accounts(Cluster::Dr).contains("repl@"));
+    }
+
+    #[test]
+    fn only_members_of_a_group_know_of_one() {
+        let alone = servers(site(Cluster::Dr, Ha::None));
+        assert!(!alone.contains("group_replication.so") && !alone.contains("tcp-group"), "{alone}");
+        let passwords = passwords();
+        assert!(!accounts_sql(site(Cluster::Dr, Ha::None), &passwords).contains("group"));
+        for (ha, single) in [(Ha::SinglePrimary, "ON"), (Ha::MultiPrimary, "OFF")] {
+            let text = servers(site(Cluster::Dr, ha));
+            assert!(text.contains(&format!("    group-replication-single-primary-mode={single}\n")), "{text}");
+            assert!(text.contains("pxc-2.pxc-members.pxc.svc.cluster.local:33061\n"), "{text}");
+            apply::parse("mysql", &text).unwrap();
+            assert!(
+                accounts_sql(site(Cluster::Dr, ha), &passwords).contains("FOR CHANNEL 'group_replication_recovery'")
+            );
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use kube::api::{Api, ListParams};
 
 use super::layout::{self, Cluster, MAX_MEMBERS, MAX_NODES, Place};
 use super::lock::lock;
+use super::mysql::Site;
 use super::wait::Wait;
 use super::{
     CONTROL_PLANE, NODE_DAEMONS, Node, Record, World, WorldError, WorldOptions, apply, cgroup, containerd,
@@ -90,6 +91,9 @@ fn adopt(mut world: World, wanted: &WorldOptions) -> Result<World, WorldError> {
     if wanted.dns_capture != has.dns_capture {
         let text = |on: bool| format!("--dns {}", if on { "on" } else { "off" });
         return Err(differs(text(has.dns_capture), text(wanted.dns_capture)));
+    }
+    if wanted.ha != has.ha {
+        return Err(differs(format!("--ha {}", has.ha), format!("--ha {}", wanted.ha)));
     }
     world.record.options = wanted.clone();
     Ok(world)
@@ -239,9 +243,10 @@ async fn raise_cluster(
         // Members are spread over the nodes that are known when they are scheduled.
         nodes_ready(&client, cluster, nodes.len()).await?;
     }
-    put("pxc", &mysql::before(&world.dir.join("mysql-pki"), cluster, &world.record.passwords)?).await?;
+    let servers = Site::of_world(cluster, options);
+    put("pxc", &mysql::before(&world.dir.join("mysql-pki"), servers, &world.record.passwords)?).await?;
     if !cluster.injects() {
-        put("mysql", &mysql::servers(cluster, options.members)).await?;
+        put("mysql", &mysql::servers(servers)).await?;
         put("hello", &hello::objects(cluster)?).await?;
     }
     put("istio", &istio::before(&world.dir.join("mesh-pki"), cluster)?).await?;
@@ -253,11 +258,11 @@ async fn raise_cluster(
     istio::ready(&client, cluster).await?;
     progress.note(&format!("{:<14} Istio is ready", cluster.name()));
     if cluster.injects() {
-        put("mysql", &mysql::servers(cluster, options.members)).await?;
+        put("mysql", &mysql::servers(servers)).await?;
         put("hello", &hello::objects(cluster)?).await?;
     }
     tokio::try_join!(
-        mysql::ready(&client, cluster, options.members),
+        world.servers_ready(&client, servers),
         hello::ready(&client, cluster),
         istio::validates(&client, cluster),
         coredns_ready(&client, cluster),

@@ -35,7 +35,7 @@ struct Fixture {
 }
 
 fn wide() -> WorldOptions {
-    WorldOptions { name: WIDE.to_owned(), members: 2, nodes: 2, dns_capture: false }
+    WorldOptions { name: WIDE.to_owned(), members: 2, nodes: 2, dns_capture: false, ..WorldOptions::default() }
 }
 
 fn plain() -> WorldOptions {
