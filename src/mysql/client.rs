@@ -134,7 +134,15 @@ impl Server {
         }
         server.run(statements::SESSION_NAMES, deadline).await?;
         server.run(statements::SESSION_SETTINGS, deadline).await?;
-        let row = server.one(statements::IDENTITY, deadline).await?;
+        let row = match server.one(statements::IDENTITY, deadline).await {
+            // MariaDB has no server_uuid: what it is says more than what it lacks.
+            Err(error) if error.errno() == Some(UNKNOWN_VARIABLE) => {
+                let row = server.one(statements::VERSION, deadline).await?;
+                let version = server.field(statements::VERSION, &row, "version")?;
+                return Err(MysqlError::Version { server: server.name, version });
+            }
+            row => row?,
+        };
         server.account = server.field(statements::IDENTITY, &row, "account")?;
         server.uuid = server.field::<String>(statements::IDENTITY, &row, "server_uuid")?.to_ascii_lowercase();
         server.version = server.field(statements::IDENTITY, &row, "version")?;

@@ -236,6 +236,9 @@ impl MysqlError {
                 let hint = Hint::text("grant what is missing, as an account that may");
                 Some(grants.iter().fold(hint, |hint, grant| hint.sql(server, format!("GRANT {grant} TO {name}"))))
             }
+            Self::Version { version, .. } if version.to_ascii_lowercase().contains("mariadb") => Some(Hint::text(
+                "use MySQL or Percona XtraDB Cluster 8.0.26 or later: MariaDB numbers its GTIDs in another way, which neither side of a link can follow",
+            )),
             Self::Version { .. } => Some(Hint::text("use MySQL or Percona XtraDB Cluster 8.0.26 or later")),
             Self::OtherServer { .. } => {
                 Some(Hint::text("the member was replaced while the command ran; run the command again"))

@@ -54,6 +54,7 @@ statements! {
     STOP_APPLIER "stop_applier.sql";
     STOP_RECEIVER "stop_receiver.sql";
     TABLES "tables.sql";
+    VERSION "version.sql";
     WORKER_ERRORS "worker_errors.sql";
     WRITE_STATE "write_state.sql";
 }
