@@ -7,9 +7,13 @@ SELECT
   @@GLOBAL.hostname AS hostname,
   @@GLOBAL.version AS version,
   COALESCE(
-    (SELECT VARIABLE_VALUE FROM performance_schema.global_status WHERE VARIABLE_NAME = 'wsrep_cluster_state_uuid'),
+    (SELECT NULLIF(VARIABLE_VALUE, '') FROM performance_schema.global_status WHERE VARIABLE_NAME = 'wsrep_cluster_state_uuid'),
     (SELECT NULLIF(VARIABLE_VALUE, '') FROM performance_schema.global_variables WHERE VARIABLE_NAME = 'group_replication_group_name')
   ) AS cluster_uuid,
+  CASE
+    WHEN (SELECT VARIABLE_VALUE FROM performance_schema.global_variables WHERE VARIABLE_NAME = 'wsrep_provider') NOT IN ('', 'none') THEN 'galera'
+    WHEN (SELECT VARIABLE_VALUE FROM performance_schema.global_variables WHERE VARIABLE_NAME = 'group_replication_group_name') <> '' THEN 'group'
+  END AS cluster_kind,
   @@GLOBAL.gtid_mode AS gtid_mode,
   @@GLOBAL.enforce_gtid_consistency AS enforce_gtid_consistency,
   @@GLOBAL.log_bin AS log_bin,

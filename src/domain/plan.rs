@@ -3,10 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    channel::{Password, Restart, changes, desired_channel, options},
+    channel::{Password, Restart, can_be_fetched_again, changes, desired_channel, options},
+    code::Code,
     desired,
     diff::diff,
-    facts::{ChannelFacts, Facts},
+    facts::{ChannelFacts, Facts, MemberFacts, ServerFacts},
+    hint::Hint,
     problem::Problem,
     spec::{LinkSpec, ReplicationLink},
 };
@@ -71,6 +73,8 @@ pub enum StepKind {
     DestinationRule,
     /// Proof of the path from every member; reads only.
     Path,
+    /// A copy of the channel on a member that is not to have it: stopped and deleted before anything is started elsewhere.
+    Fence,
     /// The channel's settings.
     Channel,
     /// The threads that must be off while the channel is changed.
@@ -100,6 +104,11 @@ pub enum StepKind {
 impl Step {
     /// What making or changing its target means beyond that, for whoever is to agree to it.
     pub fn meaning(&self) -> Option<&'static str> {
+        if self.kind == StepKind::Fence {
+            return Some(
+                "stopped first, then its records and relay logs are deleted: only one member may have the channel",
+            );
+        }
         if !matches!(self.action, Action::Create { .. } | Action::Update { .. }) {
             return None;
         }
@@ -185,7 +194,7 @@ pub struct MeshPreviews {
 /// channel and its threads. The lock is not a step of it.
 ///
 /// # Errors
-/// Why no member can carry the channel (see [`desired::pick_member`]).
+/// Why no member can carry the channel (see [`desired::pick_member`]), or why a second copy of it may not be deleted (see [`may_go`]).
 pub fn plan(
     spec: &LinkSpec,
     facts: &Facts,
@@ -216,6 +225,18 @@ fn channel_steps(link: ReplicationLink<'_>, facts: &Facts, password: Password) -
         .server()
         .and_then(|server| server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(name)));
     let channel = channel_action(link, existing, password);
+    let mut fences = Vec::new();
+    for one in desired::surplus(link, facts) {
+        let copy = one.server().and_then(|server| {
+            let own = |channel: &&ChannelFacts| channel.name.eq_ignore_ascii_case(name);
+            Some((server, server.channels.iter().find(own)?))
+        });
+        if let Some((server, copy)) = copy {
+            may_go(facts, copy, (one.name(), server), member)?;
+        }
+        let target = format!("channel {name} on {}", one.name());
+        fences.push(Step { kind: StepKind::Fence, target, action: Action::Delete });
+    }
     let restart = match (existing, &channel) {
         (Some(existing), Action::Update { fields }) => Some(Restart::of(existing, fields)),
         _ => None,
@@ -233,7 +254,35 @@ fn channel_steps(link: ReplicationLink<'_>, facts: &Facts, password: Password) -
     };
     let channel = Step { kind: StepKind::Channel, target: format!("channel {name} on {pod}"), action: channel };
     let start = Step { kind: StepKind::Start, target: threads, action: start };
-    Ok(stop.into_iter().chain([channel, start]).collect())
+    Ok(fences.into_iter().chain(stop).chain([channel, start]).collect())
+}
+
+/// Whether a copy of the channel may go with its relay logs: everything that it received is executed there or on the member that keeps
+/// the channel, or the source sends it again.
+///
+/// # Errors
+/// [`Code::ApplierStopped`] where the relay logs hold what nobody else has.
+pub(crate) fn may_go(
+    facts: &Facts,
+    copy: &ChannelFacts,
+    (name, server): (&str, &ServerFacts),
+    stays: &MemberFacts,
+) -> Result<(), Problem> {
+    let elsewhere = stays.server().map(|server| server.gtid_executed.clone()).unwrap_or_default();
+    let executed = server.gtid_executed.union(&elsewhere);
+    let waiting = copy.received.subtract(&executed);
+    if waiting.is_empty() || can_be_fetched_again(facts, &elsewhere, &waiting) {
+        return Ok(());
+    }
+    let message = format!(
+        "channel `{}` cannot be taken away from {name}: its relay logs hold the only copy of what was received",
+        copy.name
+    );
+    Err(Problem::new(Code::ApplierStopped, message)
+        .seen(format!("{} transactions received and not applied, and not on every member of the source: {waiting}", waiting.count()))
+        .hint(Hint::text(
+            "see whether that member can apply them (START REPLICA SQL_THREAD for this channel), or let the source answer; then run setup again",
+        )))
 }
 
 pub(crate) fn object_step(kind: StepKind, object: &str, preview: &Preview) -> Step {
@@ -288,7 +337,6 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        code::Code,
         facts::ThreadState,
         sample::{self, facts, spec, unlinked},
     };
@@ -396,6 +444,32 @@ mod tests {
             };
             assert_eq!(started, wanted);
         }
+    }
+
+    #[test]
+    fn a_copy_is_deleted_before_anything_is_made_or_started_elsewhere() {
+        let mut facts = facts();
+        sample::in_group(&mut facts, ["SECONDARY", "PRIMARY"]);
+        let made = |facts: &Facts| plan(&spec(), facts, Some(&previews(Some(object("240.0.0.7")))), Password::Kept);
+        let moved = made(&facts).unwrap();
+        let steps: Vec<_> = moved.steps.iter().skip(3).map(|step| (step.kind, step.target.as_str())).collect();
+        assert_eq!(
+            steps,
+            [
+                (StepKind::Fence, "channel production on pxc-0"),
+                (StepKind::Channel, "channel production on pxc-1"),
+                (StepKind::Start, "threads of channel production on pxc-1"),
+            ]
+        );
+        assert_eq!(step(&moved, StepKind::Fence).action, Action::Delete);
+        assert!(matches!(step(&moved, StepKind::Channel).action, Action::Create { .. }));
+        // What was received there and is nowhere else keeps it.
+        let only = sample::gtids("77000000-0000-0000-0000-000000000001:1-3");
+        sample::replica(&mut facts, 0).channels[0].received = only.clone();
+        assert_eq!(made(&facts).unwrap_err().code, Code::ApplierStopped);
+        let executed = sample::replica(&mut facts, 1).gtid_executed.union(&only);
+        sample::replica(&mut facts, 1).gtid_executed = executed;
+        assert!(made(&facts).is_ok(), "the other member has it");
     }
 
     #[test]

@@ -8,10 +8,10 @@ use super::{
     channel::desired_channel,
     facts::{
         AddressesInUse, BackendFacts, ChannelFacts, ClientFacts, ClientSurroundings, ClusterFacts, DirectFacts,
-        EntryEndpoint, EnvoyFacts, EnvoyHost, Facts, IstiodFacts, MemberFacts, MemberPlace, MeshConfigFacts, MeshFacts,
-        NamedEntry, NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer, ProbeEnd, ServerFacts,
-        ServerSettings, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts, SourceSurroundings, TableFacts,
-        TablesFacts, ThreadState, UsedRange,
+        EntryEndpoint, EnvoyFacts, EnvoyHost, Facts, GroupMember, IstiodFacts, MemberFacts, MemberPlace, Membership,
+        MeshConfigFacts, MeshFacts, NamedEntry, NamedPort, NodeFacts, ObjectFacts, PathFacts, PodFacts, ProbeAnswer,
+        ProbeEnd, ServerFacts, ServerSettings, ServiceFacts, ServicePortFacts, Sidecar, SourceFacts,
+        SourceSurroundings, TableFacts, TablesFacts, ThreadState, UsedRange,
     },
     gtid::GtidSet,
     problem::Fetched,
@@ -92,6 +92,21 @@ impl MemberFacts {
             MemberPlace::Pod(pod) => pod,
             MemberPlace::Server { address } => panic!("no pod: {address}"),
         }
+    }
+}
+
+/// Makes the replica's members a single-primary group, each with its role; an empty role is outside of it.
+pub(crate) fn in_group(facts: &mut Facts, roles: [&str; 2]) {
+    for (index, role) in roles.into_iter().enumerate() {
+        let state = if role.is_empty() { "ERROR" } else { "ONLINE" };
+        let member = GroupMember {
+            state: state.to_owned(),
+            role: role.to_owned(),
+            single_primary: true,
+            members: 2,
+            unreachable: 0,
+        };
+        replica(facts, index).membership = Some(Fetched::Got(Membership::Group(member)));
     }
 }
 
@@ -195,6 +210,7 @@ pub(crate) fn server(uuid: &str, id: u32) -> ServerFacts {
         hostname: format!("host-{id}"),
         version: "9.7.0".to_owned(),
         cluster_uuid: None,
+        membership: None,
         gtid_mode: "ON".to_owned(),
         enforce_gtid_consistency: "ON".to_owned(),
         log_bin: true,

@@ -3,6 +3,7 @@
 mod client;
 mod error;
 mod lock;
+mod membership;
 mod observe;
 mod operate;
 mod schema;

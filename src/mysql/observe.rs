@@ -117,6 +117,7 @@ impl Server {
             hostname: row.get("hostname")?,
             version: row.get("version")?,
             cluster_uuid: row.get("cluster_uuid")?,
+            membership: None,
             gtid_mode: row.get("gtid_mode")?,
             enforce_gtid_consistency: row.get("enforce_gtid_consistency")?,
             log_bin: row.get("log_bin")?,
@@ -137,6 +138,10 @@ impl Server {
             rules,
             tables,
         };
+        let kind: Option<String> = row.get("cluster_kind")?;
+        if let Some(kind) = kind {
+            facts.membership = Some(self.membership(&kind, &facts.server_uuid, deadline).await.into());
+        }
         if depth == Depth::Whole && !first {
             facts.tables = Some(self.tables(all_visible, deadline).await.into());
         }

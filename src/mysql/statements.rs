@@ -44,6 +44,8 @@ statements! {
     REPLICA_RULES "replica_rules.sql";
     RESET_REPLICA_ALL "reset_replica_all.sql";
     SERVER "server.sql";
+    SERVER_IN_GALERA "server_in_galera.sql";
+    SERVER_IN_GROUP "server_in_group.sql";
     SESSION_LOCK_WAIT "session_lock_wait.sql";
     SESSION_NAMES "session_names.sql";
     SESSION_SETTINGS "session_settings.sql";

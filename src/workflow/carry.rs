@@ -22,16 +22,18 @@ use crate::{
         },
         check::{Change, Check, Report, Side},
         code::Code,
+        desired,
         event::Event,
         facts::{ChannelFacts, ChannelSettings, Facts, MemberFacts, ProbeEnd},
         hint::Hint,
         judge,
-        plan::{Action, Plan, StepKind},
+        plan::{self, Action, Plan, StepKind},
         problem::Problem,
         spec::{MeshLink, ReplicationLink},
     },
     error::Failure,
     k8s::apply,
+    mysql::Depth,
     wait::Deadline,
 };
 
@@ -80,6 +82,9 @@ impl Run<'_> {
         done: &mut Done,
     ) -> Result<(), Failure> {
         let session = self.session;
+        for copy in desired::surplus(link, facts) {
+            self.fence(link, copy, member, facts, done).await?;
+        }
         let mut live = self.sides.open_judged(Side::Replica, member, facts, session.deadline).await?;
         let existing = existing(link, facts, member);
         let restart = self.configure(link, &mut live, facts, plan, member, existing, done).await?;
@@ -100,6 +105,39 @@ impl Run<'_> {
             return Err(failure);
         }
         live.close(session.deadline).await;
+        Ok(())
+    }
+
+    /// Takes a copy of the channel away from a member that is not to have it.
+    async fn fence(
+        &self,
+        link: ReplicationLink<'_>,
+        copy: &MemberFacts,
+        stays: &str,
+        facts: &Facts,
+        done: &mut Done,
+    ) -> Result<(), Failure> {
+        let (name, deadline) = (&link.replication.channel, self.session.deadline);
+        let target = format!("channel {name} on {}", copy.name());
+        self.may_go_on("before a second copy of the channel was taken away").await?;
+        let work = async {
+            let mut live = self.sides.open_judged(Side::Replica, copy.name(), facts, deadline).await?;
+            done.fenced(&target);
+            live.server.stop(name, Threads::Both, deadline).await?;
+            // More may have come in since it was judged.
+            let now = live.observe(Depth::Brief, deadline).await?;
+            let own = |channel: &&ChannelFacts| channel.name.eq_ignore_ascii_case(name);
+            let members = facts.client.members.got().into_iter().flatten();
+            if let (Some(channel), Some(stays)) =
+                (now.channels.iter().find(own), members.into_iter().find(|one| one.name() == stays))
+            {
+                plan::may_go(facts, channel, (copy.name(), &now), stays)?;
+            }
+            live.server.reset_all(name, deadline).await?;
+            live.close(deadline).await;
+            Ok(())
+        };
+        self.session.stage(target.clone(), |()| "stopped and deleted".to_owned(), work).await?;
         Ok(())
     }
 

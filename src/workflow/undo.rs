@@ -98,6 +98,12 @@ impl Done {
         self.lasting = true;
     }
 
+    /// A copy of the channel was taken away from a member.
+    pub(super) fn fenced(&mut self, target: &str) {
+        self.changes.push(Change { target: target.to_owned(), verb: "deleted" });
+        self.lasting = true;
+    }
+
     /// A thread was started or stopped.
     pub(super) fn thread(&mut self, verb: &'static str, thread: &str, channel: &str, member: &str) {
         let target = format!("{thread} of channel {channel} on {member}");

@@ -167,6 +167,9 @@ codes! {
     AccountClosed 432 Checks "the replication account is locked or its password has expired" ["repl:25"];
     ReplicationNotGranted 433 Checks "the replication account may not read the binary log" ["repl:29"];
 
+    ChannelCannotApply 450 Checks "the channel is on a member that cannot apply" [];
+    MemberOutOfStep 451 Checks "a member is not in step with its cluster" [];
+    OneClusterIdentity 452 Checks "both sides have one cluster's identity" [];
     GtidsOff 501 Checks "GTIDs are not on" ["repl:12", "repl:38"];
     ServerIdClash 502 Checks "two servers have the same server_id or server_uuid" ["repl:3", "repl:8", "repl:9"];
     Purged 503 Checks "the source has purged what the replica lacks" ["repl:1", "repl:43"];

@@ -5,57 +5,81 @@ use std::cmp::Ordering;
 use super::super::{
     check::Side,
     code::Code,
-    facts::{Facts, MemberFacts},
+    facts::{ChannelFacts, Facts, MemberFacts, Membership, Standing},
     problem::{Fetched, Problem},
     spec::ReplicationLink,
 };
 
-/// The replica member that carries the channel: the one that has it; else the first ready one whose server can be read,
-/// by ordinal.
+/// The replica member that is to carry the channel. It stays where it is as long as that member may apply; of several copies the
+/// one that works stays. Else it goes to the ablest ready member whose server can be read, by ordinal.
 ///
 /// # Errors
-/// Why the members could not be listed; [`Code::ChannelTwice`] where several have the channel;
-/// [`Code::MemberNotReady`] where none can take it.
+/// Why the members could not be listed; [`Code::MemberNotReady`] where none can take it.
 pub fn pick_member<'a>(spec: ReplicationLink<'_>, facts: &'a Facts) -> Result<&'a MemberFacts, Problem> {
     let members = match &facts.client.members {
         Fetched::Got(members) => members,
         Fetched::Failed(problem) => return Err(problem.clone()),
     };
     let carriers = carriers(spec, facts);
-    match carriers.as_slice() {
-        [one] => return Ok(one),
-        [] => {}
-        several => {
-            let names: Vec<&str> = several.iter().map(|member| member.name()).collect();
-            return Err(Problem::new(
-                Code::ChannelTwice,
-                format!("channel `{}` is on {} members: {}", spec.replication.channel, names.len(), names.join(", ")),
-            ));
-        }
+    // How well a copy works: both threads, then the receiver, then the applier.
+    let works = |one: &MemberFacts| {
+        channel_of(spec, one).map(|channel| (channel.receiver.is_on(), channel.applier.is_on(), one.is_ready()))
+    };
+    let best = |one: &&&MemberFacts, other: &&&MemberFacts| {
+        let by_work = (may_apply(one), works(one)).cmp(&(may_apply(other), works(other)));
+        by_work.then_with(|| by_ordinal(other.name(), one.name()))
+    };
+    if let Some(one) = carriers.iter().filter(|one| may_apply(one).is_some()).max_by(best) {
+        return Ok(one);
     }
-    let able = members.iter().filter(|member| member.is_ready() && member.server().is_some());
-    able.min_by(|one, other| by_ordinal(one.name(), other.name())).ok_or_else(|| {
+    let able = members.iter().filter(|one| one.is_ready() && may_apply(one).is_some());
+    let ablest = able
+        .max_by(|one, other| may_apply(one).cmp(&may_apply(other)).then_with(|| by_ordinal(other.name(), one.name())));
+    ablest.or(carriers.first().copied()).ok_or_else(|| {
         let mut problem = Problem::new(
             Code::MemberNotReady,
-            format!("none of {} {} member(s) is ready and lets the account in", members.len(), Side::Replica),
+            format!(
+                "none of {} {} member(s) is ready, lets the account in and takes writes",
+                members.len(),
+                Side::Replica
+            ),
         );
         for member in members {
-            let why = member.unread().map_or("not ready", |problem| problem.message.as_str());
-            problem = problem.seen(format!("{}: {why}", member.name()));
+            let place = member.server().and_then(|server| server.membership.as_ref()?.got()).map(Membership::seen);
+            let why = member.unread().map(|problem| problem.message.clone()).or(place);
+            problem = problem.seen(format!("{}: {}", member.name(), why.as_deref().unwrap_or("not ready")));
         }
         problem
     })
 }
 
+/// How able a member is to apply what a channel brings, if it is at all. A server without a cluster is; so is one whose place in its
+/// cluster cannot be seen, as far as anybody knows.
+fn may_apply(one: &MemberFacts) -> Option<Standing> {
+    let standing = match &one.server()?.membership {
+        Some(Fetched::Got(membership)) => membership.standing(),
+        Some(Fetched::Failed(_)) => Standing::OutOfStep,
+        None => Standing::InOrder,
+    };
+    (standing >= Standing::OutOfStep).then_some(standing)
+}
+
+/// The copies of the link's channel beside the one that is to stay: those that setup takes away before it starts anything.
+pub(crate) fn surplus<'a>(spec: ReplicationLink<'_>, facts: &'a Facts) -> Vec<&'a MemberFacts> {
+    let stays = pick_member(spec, facts).ok().map(MemberFacts::name);
+    carriers(spec, facts).into_iter().filter(|one| Some(one.name()) != stays).collect()
+}
+
+/// The link's channel on a member.
+fn channel_of<'a>(spec: ReplicationLink<'_>, one: &'a MemberFacts) -> Option<&'a ChannelFacts> {
+    let own = |channel: &&ChannelFacts| channel.name.eq_ignore_ascii_case(&spec.replication.channel);
+    one.server()?.channels.iter().find(own)
+}
+
 /// The replica members that have the link's channel, running or not.
 pub(crate) fn carriers<'a>(spec: ReplicationLink<'_>, facts: &'a Facts) -> Vec<&'a MemberFacts> {
     let members = facts.client.members.got().map_or(&[][..], Vec::as_slice);
-    let has = |member: &&MemberFacts| {
-        member.server().is_some_and(|server| {
-            server.channels.iter().any(|channel| channel.name.eq_ignore_ascii_case(&spec.replication.channel))
-        })
-    };
-    members.iter().filter(has).collect()
+    members.iter().filter(|one| channel_of(spec, one).is_some()).collect()
 }
 
 /// `pxc-2` comes before `pxc-10`: names without their closing number first, then by that number.
@@ -91,9 +115,31 @@ mod tests {
         replicas(&mut facts)[1].pod().ready = false;
         assert_eq!(name(&facts), Ok("pxc-1".to_owned()), "also when it is not ready at the moment");
         sample::replica(&mut facts, 0).channels.push(sample::channel());
-        assert_eq!(name(&facts), Err(Code::ChannelTwice));
+        assert_eq!(name(&facts), Ok("pxc-0".to_owned()), "of two that work the ready one stays");
+        sample::replica(&mut facts, 0).channels[0].receiver.state = "OFF".to_owned();
+        assert_eq!(name(&facts), Ok("pxc-1".to_owned()), "the one that works");
+        let link = spec();
+        let surplus = surplus(link.replication().unwrap(), &facts);
+        assert_eq!(surplus.iter().map(|one| one.name()).collect::<Vec<_>>(), ["pxc-0"]);
         facts.client.members = Fetched::Failed(Problem::new(Code::ApiTimedOut, "x"));
         assert_eq!(name(&facts), Err(Code::ApiTimedOut));
+    }
+
+    #[test]
+    fn the_channel_goes_where_the_group_lets_it_apply() {
+        let link = spec();
+        let picked = |facts: &Facts| pick_member(link.replication().unwrap(), facts).map(|one| one.name().to_owned());
+        let mut facts = unlinked();
+        sample::in_group(&mut facts, ["SECONDARY", "PRIMARY"]);
+        assert_eq!(picked(&facts), Ok("pxc-1".to_owned()), "the primary");
+        sample::replica(&mut facts, 0).channels.push(sample::channel());
+        assert_eq!(picked(&facts), Ok("pxc-1".to_owned()), "the primary changed, and the channel moves");
+        replicas(&mut facts)[1].pod().ready = false;
+        assert_eq!(picked(&facts), Ok("pxc-0".to_owned()), "nowhere to go");
+        sample::replica(&mut facts, 0).channels.clear();
+        let problem = picked(&facts).unwrap_err();
+        assert_eq!(problem.code, Code::MemberNotReady);
+        assert!(problem.evidence[0].contains("ONLINE SECONDARY in a single-primary group"), "{problem:?}");
     }
 
     #[test]

@@ -11,4 +11,5 @@ pub(crate) use endpoints::service_groups;
 pub use endpoints::{Entrance, Entrances, desired_endpoints, desired_entrances, written_entrances};
 pub(crate) use member::carriers;
 pub use member::pick_member;
+pub(crate) use member::surplus;
 pub(crate) use way_in::{described, service_port};

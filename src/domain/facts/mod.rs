@@ -1,6 +1,7 @@
 //! Everything that was seen of a link at one moment. Readable and writable, so that it can be judged again elsewhere.
 
 mod cluster;
+mod membership;
 mod mesh;
 mod objects;
 mod schema;
@@ -17,6 +18,7 @@ pub use cluster::{
     AddressesInUse, AwaitedContainer, ClusterFacts, DeniedRule, IstiodFacts, LeaseFacts, NodeFacts, ObjectFacts, PROXY,
     PodFacts, Sidecar, UsedRange,
 };
+pub use membership::{GaleraMember, GroupMember, Membership, Standing};
 pub use mesh::{
     DirectFacts, EntryEndpoint, EnvoyFacts, EnvoyHost, MeshFacts, Moved, NamedEntry, PathFacts, ProbeAnswer, ProbeEnd,
 };

@@ -11,7 +11,7 @@ use super::{
         problem::Fetched,
         spec::{ClientCertificate, Compression, Tls},
     },
-    RuleFacts, TablesFacts,
+    Membership, RuleFacts, TablesFacts,
 };
 
 /// A server that answered.
@@ -30,6 +30,9 @@ pub struct ServerFacts {
     /// are; `None` for a server of its own.
     #[serde(default)]
     pub cluster_uuid: Option<String>,
+    /// What it is in its cluster; `None` for a server of its own.
+    #[serde(default)]
+    pub membership: Option<Fetched<Membership>>,
     /// `@@gtid_mode`.
     pub gtid_mode: String,
     /// `@@enforce_gtid_consistency`.

@@ -4,11 +4,11 @@ use super::{Asked, ask, blame, ids, member, members, named, of_channel, or_empty
 use crate::domain::{
     applier,
     channel::{channel_differences, desired_channel},
-    check::{Check, Side, Subject},
+    check::{Check, CheckId, Side, Subject},
     code::Code,
     desired,
     errno::Cause,
-    facts::{ChannelFacts, Facts, MemberFacts, PathFacts, ProbeEnd, ServerFacts, ThreadError},
+    facts::{ChannelFacts, Facts, MemberFacts, Membership, PathFacts, ProbeEnd, ServerFacts, Standing, ThreadError},
     hint::Hint,
     problem::Problem,
     quote,
@@ -19,14 +19,28 @@ use crate::domain::{
 /// `ER_ACCESS_DENIED_ERROR`.
 const WRONG_PASSWORD: u32 = 1045;
 
+/// What is judged of a copy of the channel.
+const OF_COPY: [CheckId; 4] =
+    [ids::CHANNEL_SETTINGS, ids::RECEIVER_RUNNING, ids::RECEIVER_SOURCE, ids::APPLIER_RUNNING];
+
 /// Judges the link's channel on every member that has it.
 pub fn channel(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     let unique = unique(spec, facts);
     let carriers = desired::carriers(spec, facts);
+    let surplus: Vec<&str> = desired::surplus(spec, facts).into_iter().map(MemberFacts::name).collect();
     let mut checks = Vec::new();
     for one in &carriers {
         let Some((server, channel)) = of_channel(spec, one) else { continue };
         let asked = |id| ask(id, member(Side::Replica, one));
+        let place = placed(spec, facts, one, server, asked(ids::CHANNEL_MEMBER));
+        if surplus.contains(&one.name()) {
+            // It goes, whatever it is set to and whatever its threads say.
+            let because = place.as_ref().filter(|place| !place.is_good()).unwrap_or(&unique);
+            checks.extend(OF_COPY.map(|id| asked(id).skipped(because)));
+            checks.extend(place);
+            continue;
+        }
+        checks.extend(place);
         checks.push(settings(spec, facts, one, channel, asked(ids::CHANNEL_SETTINGS)));
         let receiver = receiver(spec, facts, one, channel, asked(ids::RECEIVER_RUNNING));
         checks.push(attached(spec, facts, one, server, channel, &receiver, asked(ids::RECEIVER_SOURCE)));
@@ -34,21 +48,27 @@ pub fn channel(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
         checks.push(applier(spec, facts, one, server, channel, asked(ids::APPLIER_RUNNING)));
     }
     if carriers.is_empty() {
-        let all = [ids::CHANNEL_SETTINGS, ids::RECEIVER_RUNNING, ids::RECEIVER_SOURCE, ids::APPLIER_RUNNING];
-        checks.extend(all.into_iter().map(|id| ask(id, Subject::Link).skipped(&unique)));
+        checks.extend(OF_COPY.into_iter().map(|id| ask(id, Subject::Link).skipped(&unique)));
     }
     checks.sort_by_key(|check| ids::ALL.iter().position(|(id, ..)| *id == check.id));
     checks.insert(0, unique);
     checks
 }
 
-/// Judges, before anything is written, whether the channel may be made or changed: no second copy of it anywhere, and
-/// none of its name that points elsewhere. Settings that setup will bring in line pass.
+/// Judges, before anything is written, whether the channel may be made or changed: every member is known to have it or not, and
+/// none has one of its name that points elsewhere. Copies that setup will take away and settings that it will bring in line pass.
 pub fn channel_preflight(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     let mut unique = unique(spec, facts);
     let carriers = desired::carriers(spec, facts);
     if unique.problem().is_some_and(|problem| problem.code == Code::NoChannel) {
         unique = ask(ids::CHANNEL_UNIQUE, Subject::Link).passed(["no member has it yet"]);
+    }
+    let surplus = desired::surplus(spec, facts);
+    if unique.problem().is_some_and(|problem| problem.code == Code::ChannelTwice)
+        && unread(facts, Side::Replica).is_none()
+    {
+        let gone = surplus.iter().map(|one| format!("taken away before anything is started: on {}", one.name()));
+        unique = ask(ids::CHANNEL_UNIQUE, Subject::Link).passed(gone);
     }
     let settings = carriers.iter().filter_map(|one| {
         let (_, channel) = of_channel(spec, one)?;
@@ -62,7 +82,12 @@ pub fn channel_preflight(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check>
         }
     });
     let settings: Vec<Check> = settings.collect();
-    std::iter::once(unique).chain(settings).collect()
+    // Where nobody can apply, the channel stays where it is and must not be started.
+    let stays = carriers.iter().filter(|one| surplus.iter().all(|gone| gone.name() != one.name()));
+    let placed = stays.filter_map(|one| {
+        placed(spec, facts, one, one.server()?, ask(ids::CHANNEL_MEMBER, member(Side::Replica, one)))
+    });
+    std::iter::once(unique).chain(placed).chain(settings).collect()
 }
 
 /// Judges how far behind the replica is, against the link's thresholds.
@@ -114,16 +139,17 @@ fn unique(spec: ReplicationLink<'_>, facts: &Facts) -> Check {
     let told = |problem: Problem| shown.iter().fold(problem, |problem, line| problem.seen(line.clone()));
     if carriers.len() > 1 {
         let names: Vec<&str> = carriers.iter().map(|one| one.name()).collect();
-        // The one that works stays: of several the first whose receiver is on, else the first.
-        let on = |one: &&&MemberFacts| of_channel(spec, one).is_some_and(|(_, channel)| channel.receiver.is_on());
-        let keep = carriers.iter().find(on).or(carriers.first()).map(|one| one.name());
+        let stays = desired::pick_member(spec, facts).map_or("one of them", MemberFacts::name);
         let mut hint = Hint::text(format!(
-            "keep it on {} and stop it on the others; delete a stopped copy only when everything it received is executed there",
-            keep.unwrap_or_default()
+            "let it be on {stays} only: a copy that runs is stopped at once, and setup deletes the copies before it starts anything"
         ));
-        for one in carriers.iter().filter(|one| Some(one.name()) != keep) {
-            hint = hint.sql(named(Side::Replica, one), format!("STOP REPLICA FOR CHANNEL '{name}'"));
+        let runs = |channel: &ChannelFacts| !channel.receiver.is_off() || !channel.applier.is_off();
+        for one in desired::surplus(spec, facts) {
+            if of_channel(spec, one).is_some_and(|(_, channel)| runs(channel)) {
+                hint = hint.sql(named(Side::Replica, one), format!("STOP REPLICA FOR CHANNEL '{name}'"));
+            }
         }
+        let hint = hint.then(["pxc-link", "setup", "--source", &spec.name]);
         return asked.failed(told(
             Problem::new(
                 Code::ChannelTwice,
@@ -147,6 +173,41 @@ fn unique(spec: ReplicationLink<'_>, facts: &Facts) -> Check {
                 .hint(Hint::run("set the link up", ["pxc-link", "setup", "--source", &spec.name])),
         )),
     }
+}
+
+/// Whether a member of a cluster may apply what the channel brings. Of a server without a cluster there is nothing to say.
+fn placed(
+    spec: ReplicationLink<'_>,
+    facts: &Facts,
+    one: &MemberFacts,
+    server: &ServerFacts,
+    asked: Asked,
+) -> Option<Check> {
+    let membership = server.membership.as_ref()?.got()?;
+    let state = match membership.standing() {
+        Standing::InOrder | Standing::OutOfStep => return Some(asked.passed([membership.seen()])),
+        Standing::ReadsOnly => "takes no writes in its cluster",
+        Standing::Outside => "is outside of its cluster",
+    };
+    let (name, channel) = (named(Side::Replica, one), &spec.replication.channel);
+    let problem = Problem::new(
+        Code::ChannelCannotApply,
+        format!("channel `{channel}` is on {name}, which {state}: nothing that arrives there can be applied"),
+    )
+    .seen(format!("{name}: {}", membership.seen()));
+    let able = desired::pick_member(spec, facts).ok().filter(|able| able.name() != one.name());
+    Some(asked.failed(match able {
+        None => problem.hint(Hint::text(
+            "no other member of the replica could carry it: bring the cluster back first, then run setup",
+        )),
+        Some(able) => {
+            let place = able.server().and_then(|server| server.membership.as_ref()?.got()).map(Membership::seen);
+            problem.seen(format!("{}: {}", named(Side::Replica, able), place.unwrap_or_default())).hint(Hint::run(
+                format!("setup deletes the copy on {}, and has the channel on {} only", one.name(), able.name()),
+                ["pxc-link", "setup", "--source", &spec.name],
+            ))
+        }
+    }))
 }
 
 /// Whether the server that the receiver is or was attached to is a member of the source.

@@ -75,6 +75,8 @@ checks! {
     CLOCKS "servers.clocks" Prerequisites "do the clocks of both sides agree?";
     APPLIER_ORDER "applier.order" Prerequisites "does the replica commit in the source's order?";
     RELAY_LOG "relay_log.recovery" Prerequisites "does a member that crashed fetch anew what it had not applied?";
+    MEMBER_CLUSTER "member.cluster" Prerequisites "is the member in its own cluster, and in step with it?";
+    CLUSTER_IDENTITY "cluster.identity" Prerequisites "have both sides clusters of their own?";
     SERVER_BUGS "server.bugs" Prerequisites "has the server's release no known bug that ends replication?";
     TABLES_THERE "schema.tables" Prerequisites "has the replica every table that no transaction will bring?";
     TABLES_ROWS "schema.rows" Prerequisites "are about as many rows in the replica's tables as in the source's?";
@@ -92,6 +94,7 @@ checks! {
     REPLICA_SKIP_START "replica.skip_start" Prerequisites "do channels stay off when a member restarts?";
 
     CHANNEL_UNIQUE "channel.unique" Replication "has exactly one member the channel?";
+    CHANNEL_MEMBER "channel.member" Replication "may the member with the channel apply what it brings?";
     CHANNEL_SETTINGS "channel.settings" Replication "is the channel configured as the link says?";
     RECEIVER_RUNNING "receiver.running" Replication "is the receiver connected?";
     RECEIVER_SOURCE "receiver.source" Replication "is the receiver attached to a member of the source?";
@@ -107,7 +110,7 @@ checks! {
 /// Checks that advise: they look at what surrounds a link and at the servers' tables, by permissions and privileges that are
 /// optional, to say before a setup what its proof would stumble over. Where one of them cannot be answered the proof decides, so that it stops nothing and is no more than a
 /// warning in the end. A failed one stops a setup as any other does.
-const ADVISORY: [CheckId; 21] = [
+const ADVISORY: [CheckId; 22] = [
     ISTIOD_READY,
     HOST_NO_SERVICE,
     PORT_UNSHARED,
@@ -129,6 +132,7 @@ const ADVISORY: [CheckId; 21] = [
     TABLES_KEYED,
     TABLES_ENGINE,
     OPERATOR,
+    MEMBER_CLUSTER,
 ];
 
 /// Whether a check only advises: unknown, it stops no setup and counts as a warning.

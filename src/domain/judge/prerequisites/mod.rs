@@ -5,6 +5,7 @@ mod bugs;
 mod data;
 mod gtids;
 mod identities;
+mod membership;
 mod moves;
 mod operator;
 mod pairs;
@@ -26,7 +27,10 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     for side in [Side::Source, Side::Replica] {
         for one in members(facts, side) {
             match &one.server {
-                Some(Fetched::Got(server)) => checks.extend(of_server(spec, facts, side, one, server)),
+                Some(Fetched::Got(server)) => {
+                    checks.extend(of_server(spec, facts, side, one, server));
+                    checks.extend(membership::in_cluster(spec, facts, side, one, server));
+                }
                 Some(Fetched::Failed(problem)) => checks.extend(unread_member(side, one, problem)),
                 None => {}
             }
@@ -52,6 +56,7 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
             });
         }
     }
+    checks.extend(membership::identity(facts));
     checks.extend(settings::plain(spec));
     checks.extend(operator::operator(spec, facts));
     checks.extend(tables::of_source(spec, facts));

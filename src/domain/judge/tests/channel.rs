@@ -27,7 +27,19 @@ fn a_second_copy_of_the_channel_is_stopped_where_it_does_not_work() {
         sample::replica(facts, 1).channels.push(copy);
     });
     assert!(shown(&check).contains("replica pxc-1: receiver OFF, applier ON"), "{}", shown(&check));
-    assert_eq!(commands(&check), ["STOP REPLICA FOR CHANNEL 'production';  -- on replica pxc-1"]);
+    let setup = "pxc-link setup --source production";
+    assert_eq!(commands(&check), ["STOP REPLICA FOR CHANNEL 'production';  -- on replica pxc-1", setup]);
+    let mut facts = facts();
+    let mut leftover = sample::channel();
+    for thread in [&mut leftover.receiver, &mut leftover.applier] {
+        *thread = ThreadState { state: "OFF".to_owned(), error: None };
+    }
+    sample::replica(&mut facts, 1).channels.push(leftover);
+    assert_eq!(commands(&check_of(&spec(), &facts, ids::CHANNEL_UNIQUE, &Subject::Link)), [setup]);
+    for (number, wanted) in [(0, "passed"), (1, "skipped")] {
+        let check = check_of(&spec(), &facts, ids::RECEIVER_RUNNING, &replica(number));
+        assert_eq!(verdict(&check).0, wanted, "{check:?}");
+    }
 }
 
 #[test]
@@ -85,7 +97,11 @@ fn before_writing_only_what_setup_must_not_touch_stands_in_the_way() {
     assert_eq!(verdicts(&elsewhere), [("passed", None), ("failed", Some(Code::ChannelElsewhere))]);
     let mut twice = facts();
     sample::replica(&mut twice, 1).channels.push(sample::channel());
-    assert_eq!(verdicts(&twice)[0], ("failed", Some(Code::ChannelTwice)));
+    assert_eq!(verdicts(&twice)[0], ("passed", None), "setup takes the second copy away");
+    let mut third = replicas(&mut twice)[1].clone();
+    (third.pod().name, third.server) = ("pxc-2".to_owned(), Some(unread(Code::ServerUnreachable)));
+    replicas(&mut twice).push(third);
+    assert_eq!(verdicts(&twice)[0], ("failed", Some(Code::ChannelTwice)), "and not where a third may be");
 }
 
 #[test]

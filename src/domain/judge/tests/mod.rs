@@ -7,6 +7,7 @@ mod direct;
 mod endpoints;
 mod gtids;
 mod injection;
+mod membership;
 mod mesh;
 mod name;
 mod operator;
@@ -109,6 +110,9 @@ fn when_all_is_well_every_check_passes_and_every_one_is_there() {
         ids::CHANNEL_ENCRYPTED,
         ids::SERVICE_ANSWERS,
         ids::GTID_LOCAL,
+        ids::MEMBER_CLUSTER,
+        ids::CLUSTER_IDENTITY,
+        ids::CHANNEL_MEMBER,
         ids::RECEIVER_LOGIN,
         ids::SOURCE_CLOSED,
         ids::ALL_ARRIVED,
