@@ -3,7 +3,7 @@
 //! `PXC_LINK_E2E=off` leaves them out and counts them as ignored. Every trial says itself which state of the world it needs
 //! and brings it about, so that any selection of them works. They share one world: they run one after the other, but for what
 //! leaves link `production` alone, which comes last and side by side: faults that have a client and a link of their own, one of
-//! the services' links at a time, and what setup offers in a world without DNS capture.
+//! the services' links at a time, a replica that is a group of its own, and what setup offers in a world without DNS capture.
 
 mod channel;
 mod duo;
@@ -12,6 +12,7 @@ mod faults;
 mod gtids;
 mod kills;
 mod link;
+mod members;
 mod offers;
 mod plain;
 mod promote;
@@ -126,7 +127,8 @@ fn side_by_side() -> Vec<Trial> {
         .map(|(name, body)| trial(&WITHOUT_CAPTURE, Some(&OFFERS), format!("offers::{name}"), body));
     let services =
         services::TRIALS.iter().map(|(name, body)| trial(&SHARED, Some(&SERVICES), format!("services::{name}"), body));
-    spread([offers.collect(), services.collect(), pairs.collect(), without_kubernetes().collect()])
+    let members = members::TRIALS.iter().map(|(name, body)| trial(&SHARED, None, format!("members::{name}"), body));
+    spread([offers.collect(), services.collect(), members.collect(), pairs.collect(), without_kubernetes().collect()])
 }
 
 /// Several lists as one in which each list's trials lie as far from each other as they can, so that one that has to wait for its
