@@ -1,4 +1,4 @@
-//! Running a command in a container: started, told what it waits for, and followed to its end: capped output and exit code.
+//! Running a command in a container: started, told what it waits for, and followed to its end.
 
 use std::sync::Arc;
 
@@ -15,31 +15,8 @@ use tokio::{
 use super::{Cluster, K8sError, error::Target};
 use crate::wait::Deadline;
 
-/// What is kept of each output stream; the rest is read and dropped.
-const OUTPUT_LIMIT: usize = 1 << 20;
-
-/// How a command ended.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Ended {
-    /// Standard output, at most 1 MiB.
-    pub stdout: Vec<u8>,
-    /// Standard error, at most 1 MiB.
-    pub stderr: Vec<u8>,
-    /// Its exit code, 0 to 255.
-    pub code: i32,
-}
-
-impl Ended {
-    /// Standard output as text.
-    pub fn out(&self) -> String {
-        String::from_utf8_lossy(&self.stdout).into_owned()
-    }
-
-    /// Standard error as text, without white space around it.
-    pub fn err(&self) -> String {
-        String::from_utf8_lossy(&self.stderr).trim().to_owned()
-    }
-}
+/// What is kept of standard error; the rest is read and dropped.
+const KEPT: usize = 1 << 16;
 
 /// A command that runs in a container, or is about to; ends when dropped, as its standard input does.
 pub struct Running {
@@ -87,15 +64,22 @@ pub async fn start(
 }
 
 impl Running {
-    /// Hands the command its standard input, which may be a secret: it is sent and kept nowhere. It stays open until the command
-    /// has ended, which must know how much to read: older servers cannot be told of its end without losing output.
+    /// Hands the command its standard input, which may hold a secret: it is sent and kept nowhere. It stays open until the command
+    /// has ended, which must know itself how much to read: older servers cannot be told of its end without losing output. What
+    /// comes on standard output is told as it comes. Gives the exit code, 0 to 255, and standard error, at most 64 KiB.
     ///
     /// # Errors
     /// `Pod` when it could not be started after all or the stream breaks, `TimedOut`. A command that ends with another code than
     /// 0 is no error.
-    pub async fn finish(mut self, stdin: &[u8], deadline: Deadline) -> Result<Ended, K8sError> {
+    pub async fn follow(
+        mut self,
+        stdin: &[u8],
+        mut heard: impl FnMut(&[u8]),
+        deadline: Deadline,
+    ) -> Result<(i32, String), K8sError> {
         let (input, stdout, stderr) = (self.process.stdin(), self.process.stdout(), self.process.stderr());
         let status = self.process.take_status();
+        let mut said = Vec::new();
         let run = async {
             let write = async {
                 let mut input = input;
@@ -105,15 +89,19 @@ impl Running {
                 }
                 std::future::pending::<()>().await;
             };
-            let outputs = tokio::select! {
-                outputs = async { tokio::join!(capped(stdout), capped(stderr)) } => outputs,
-                () = write => (Vec::new(), Vec::new()),
+            let keep = |bytes: &[u8]| {
+                let room = KEPT.saturating_sub(said.len()).min(bytes.len());
+                said.extend_from_slice(&bytes[..room]);
             };
-            let status = match status {
+            let outputs = async { tokio::join!(read(stdout, &mut heard), read(stderr, keep)) };
+            tokio::select! {
+                _ended = outputs => {}
+                () = write => {}
+            }
+            match status {
                 Some(status) => status.await,
                 None => None,
-            };
-            (outputs, status)
+            }
         };
         let begun = Instant::now();
         let ended = Box::pin(deadline.bound(run)).await;
@@ -122,25 +110,22 @@ impl Running {
         let broken = |detail: String| K8sError::Pod { target: target.clone(), what: what.clone(), pod, detail };
         match ended {
             Err(elapsed) => Err(K8sError::TimedOut { target, what, elapsed }),
-            Ok((_, None)) => Err(broken("the stream broke before the command ended".into())),
-            Ok(((stdout, stderr), Some(status))) => {
+            Ok(None) => Err(broken("the stream broke before the command ended".into())),
+            Ok(Some(status)) => {
                 let code = exit_code(&status).map_err(broken)?;
-                Ok(Ended { stdout, stderr, code })
+                Ok((code, String::from_utf8_lossy(&said).trim().to_owned()))
             }
         }
     }
 }
 
-async fn capped(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let Some(mut stream) = stream else { return Vec::new() };
-    let mut kept = Vec::new();
+/// Reads a stream to its end. One that breaks has ended, too; the status tells how the command did.
+async fn read(stream: Option<impl AsyncRead + Unpin>, mut heard: impl FnMut(&[u8])) {
+    let Some(mut stream) = stream else { return };
     let mut buffer = vec![0_u8; 8192];
-    // A stream that breaks ends the output; the status tells how the command ended.
     while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-        let room = OUTPUT_LIMIT.saturating_sub(kept.len()).min(count);
-        kept.extend_from_slice(&buffer[..room]);
+        heard(&buffer[..count]);
     }
-    kept
 }
 
 /// The exit code in the status that ends an exec stream, or why there is none.
@@ -175,11 +160,5 @@ mod tests {
         let never =
             json!({"status": "Failure", "reason": "InternalError", "message": "executable file not found in $PATH"});
         assert_eq!(exit_code(&status(never)), Err("executable file not found in $PATH".into()));
-    }
-
-    #[tokio::test]
-    async fn output_beyond_the_limit_is_read_and_dropped() {
-        let endless = tokio::io::repeat(b'x').take(OUTPUT_LIMIT as u64 + 12_345);
-        assert_eq!(capped(Some(endless)).await.len(), OUTPUT_LIMIT);
     }
 }

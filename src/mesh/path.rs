@@ -1,21 +1,18 @@
 //! The path from one of the client's pods to one port of the mesh name, gathered: name, sidecar, endpoints, and probes between two
 //! readings of the sidecar's counters, through the name and straight to the endpoints.
 
-use std::{net::IpAddr, time::Duration};
-
-use futures::future::join_all;
+use std::{iter, net::IpAddr, time::Duration};
 
 use super::{
     envoy::{Counters, Sidecar, Target},
-    probe::{self, Gate, Place, http, mysql, mysql::Login, tcp},
+    probe::{self, Answers, Gate, Place, Probe, http, mysql, mysql::Login, tcp},
 };
 use crate::{
     domain::{
-        facts::{DirectFacts, EnvoyFacts, EnvoyHost, Moved, PathFacts, ProbeAnswer},
+        facts::{DirectFacts, EnvoyFacts, EnvoyHost, Moved, PathFacts},
         problem::{Fetched, Problem},
         spec::{Endpoint, Tls},
     },
-    k8s::K8sError,
     wait::Deadline,
 };
 
@@ -71,9 +68,9 @@ impl<'a> View<'a> {
     }
 }
 
-/// Gathers the path from one pod, whose sidecar is viewed before anything is asked: the probes are started meanwhile. What cannot
-/// be seen is a failed fetch; nothing is judged here. The name is asked once, and so are the first endpoints, side by side: a connection to an endpoint's own address is none of the
-/// mesh name's and moves none of its counters.
+/// Gathers the path from one pod, whose sidecar is viewed before anything is asked: the shell of the probes is started meanwhile.
+/// What cannot be seen is a failed fetch; nothing is judged here. The name is asked once, and so are the first endpoints, side by
+/// side: a connection to an endpoint's own address is none of the mesh name's and moves none of its counters.
 pub async fn gather_path(
     place: Place<'_>,
     view: impl Future<Output = Result<View<'_>, Problem>>,
@@ -81,19 +78,18 @@ pub async fn gather_path(
     deadline: Deadline,
 ) -> PathFacts {
     let PathParameters { target, endpoints, question } = *parameters;
-    let straight = endpoints.iter().take(STRAIGHT);
+    let straight = &endpoints[..endpoints.len().min(STRAIGHT)];
+    let probes: Vec<Probe> = iter::once(through(target, question, deadline))
+        .chain(straight.iter().map(|endpoint| past(*endpoint, question, deadline)))
+        .collect();
     let gate = Gate::default();
     let view = async {
         let view = view.await;
         gate.open();
         view
     };
-    let (view, resolved, probe, straight) = tokio::join!(
-        view,
-        probe::resolve(place, target.host, &gate, deadline),
-        through(place, target, question, &gate, deadline),
-        join_all(straight.map(|endpoint| past(place, *endpoint, question, &gate, deadline))),
-    );
+    let (view, Answers { resolved, probes }) =
+        tokio::join!(view, probe::ask(place, target.host, &probes, &gate, deadline));
     let (name_table, envoy, before, after) = match view {
         Ok(View { sidecar, name_table, envoy }) => {
             let after = sidecar.counters(target, deadline.at_most(READING)).await.into();
@@ -110,13 +106,12 @@ pub async fn gather_path(
             Fetched::Failed(problem),
         ),
     };
+    let mut probes = probes.into_iter().map(Fetched::from);
+    let probe = probes.next().expect("every probe has an answer");
     let direct = straight
-        .into_iter()
-        .map(|(endpoint, answer)| DirectFacts {
-            endpoint,
-            answer: answer.into(),
-            moved: moved(&before, &after, endpoint),
-        })
+        .iter()
+        .zip(probes)
+        .map(|(endpoint, answer)| DirectFacts { endpoint: *endpoint, answer, moved: moved(&before, &after, *endpoint) })
         .collect();
     let after = match after {
         Fetched::Got(counters) => Fetched::Got(counters.hosts.unwrap_or_default()),
@@ -129,42 +124,29 @@ pub async fn gather_path(
         name_table,
         envoy,
         after,
-        probe: probe.into(),
+        probe,
         direct,
     }
 }
 
 /// Asks through the mesh name.
-async fn through(
-    place: Place<'_>,
-    Target { host, port, .. }: Target<'_>,
-    question: Question<'_>,
-    gate: &Gate,
-    deadline: Deadline,
-) -> Result<ProbeAnswer, K8sError> {
+fn through(Target { host, port, .. }: Target<'_>, question: Question<'_>, deadline: Deadline) -> Probe {
     match question {
-        Question::Query { login, tls } => mysql::query(place, host, port, login, tls, gate, deadline).await,
-        Question::Request => http::get(place, host, port, gate, deadline).await,
-        Question::Connection => tcp::listen(place, host, port, gate, deadline).await,
+        Question::Query { login, tls } => mysql::query(host, port, login, tls, deadline),
+        Question::Request => http::get(host, port, deadline),
+        Question::Connection => tcp::listen(host, port, deadline),
     }
 }
 
 /// Asks an endpoint's own address. The Host header of a request is that address too: a sidecar that takes HTTP apart would find
 /// the mesh name by it again.
-async fn past(
-    place: Place<'_>,
-    endpoint: Endpoint,
-    question: Question<'_>,
-    gate: &Gate,
-    deadline: Deadline,
-) -> (Endpoint, Result<ProbeAnswer, K8sError>) {
+fn past(endpoint: Endpoint, question: Question<'_>, deadline: Deadline) -> Probe {
     let host = endpoint.address.to_string();
-    let answer = match question {
-        Question::Query { login, tls } => mysql::direct(place, endpoint, login, tls, gate, deadline).await,
-        Question::Request => http::get(place, &host, endpoint.port, gate, deadline).await,
-        Question::Connection => tcp::listen(place, &host, endpoint.port, gate, deadline).await,
-    };
-    (endpoint, answer)
+    match question {
+        Question::Query { login, tls } => mysql::direct(endpoint, login, tls, deadline),
+        Question::Request => http::get(&host, endpoint.port, deadline),
+        Question::Connection => tcp::listen(&host, endpoint.port, deadline),
+    }
 }
 
 /// How the counters of an address moved that was connected to past the mesh.

@@ -174,13 +174,7 @@ async fn resolved(session: &Session, sides: &Sides, pods: &[String], vip: IpAddr
             let pod = pod.clone();
             async move {
                 let place = Place { cluster, pod: &pod, container };
-                let seen = probe::resolve(
-                    place,
-                    &session.spec.host,
-                    &probe::Gate::opened(),
-                    session.deadline.at_most(QUESTION),
-                )
-                .await?;
+                let seen = probe::resolve(place, &session.spec.host, session.deadline.at_most(QUESTION)).await?;
                 let shown: Vec<String> = seen.iter().map(ToString::to_string).collect();
                 let shown = if shown.is_empty() { "no answer".to_owned() } else { shown.join(", ") };
                 Ok::<_, Problem>((seen != [vip]).then(|| format!("{pod}: {shown}")))

@@ -199,7 +199,7 @@ async fn resolved(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Optio
     }
     let container = &session.spec.mesh()?.client.container;
     let place = probe::Place { cluster, pod: &pod.name, container };
-    Some(probe::resolve(place, &session.spec.host, &probe::Gate::opened(), session.deadline).await.into())
+    Some(probe::resolve(place, &session.spec.host, session.deadline).await.into())
 }
 
 /// The last words of a sidecar that is not ready.

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Gate, Place, answer, excerpt, run};
-use crate::{
-    domain::facts::{ProbeAnswer, ProbeEnd},
-    k8s::{K8sError, exec::Ended},
-    wait::Deadline,
-};
+use super::{Ended, Probe, excerpt};
+use crate::{domain::facts::ProbeEnd, wait::Deadline};
 
 const SCRIPT: &str = include_str!("http.sh");
 
@@ -15,18 +11,8 @@ const SCRIPT: &str = include_str!("http.sh");
 const REQUEST: Duration = Duration::from_secs(18);
 
 /// `GET /` at `host`, a name or an address.
-///
-/// # Errors
-/// As [`start`](crate::k8s::exec::start) and what follows it. Everything that the program says is an answer and no error.
-pub async fn get(
-    place: Place<'_>,
-    host: &str,
-    port: u16,
-    gate: &Gate,
-    deadline: Deadline,
-) -> Result<ProbeAnswer, K8sError> {
-    let ended = run(place, SCRIPT, REQUEST, &[host, &port.to_string()], gate, deadline, end).await?;
-    Ok(answer(place, &format!("GET http://{host}:{port}/"), ended))
+pub fn get(host: &str, port: u16, deadline: Deadline) -> Probe {
+    Probe::script(SCRIPT, REQUEST, (host, port), format!("GET http://{host}:{port}/"), end, deadline)
 }
 
 /// The program that asked, and the end of its request.

@@ -1,29 +1,26 @@
 //! Probes that run in a container of a client's pod: how a name resolves there, and what answers behind a name or an address, asked
 //! with what the container has.
 
+mod batch;
 pub mod http;
 pub mod mysql;
 pub mod tcp;
 
-use std::{net::IpAddr, time::Duration};
+use std::{iter, net::IpAddr, time::Duration};
 
-use tokio::{sync::SetOnce, time::Instant};
+use tokio::sync::SetOnce;
 
+use self::batch::{Command, Ended, Went};
 use crate::{
     domain::{
         code::Code,
         facts::{ProbeAnswer, ProbeEnd},
         problem::Problem,
     },
-    k8s::{
-        Cluster, K8sError,
-        exec::{Ended, start},
-    },
+    k8s::{Cluster, K8sError},
     wait::Deadline,
 };
 
-/// What starting a command in a container may take.
-const STARTING: Duration = Duration::from_secs(10);
 /// What looking a name up may take; a resolver without an answer gives up by itself before.
 const RESOLVING: Duration = Duration::from_secs(12);
 /// What a program may take beyond its own deadline before the stream to it is given up.
@@ -40,14 +37,18 @@ pub struct Place<'a> {
     pub container: &'a str,
 }
 
-/// What probes wait for in their containers, started already, before they ask anything: a reading of counters that comes first.
+/// What probes wait for, their shell started already, before they ask anything: a reading of counters that comes first.
 #[derive(Debug, Default)]
 pub struct Gate(SetOnce<()>);
 
 impl Gate {
     /// A gate through which everybody goes at once.
-    pub fn opened() -> Self {
+    fn opened() -> Self {
         Self(SetOnce::new_with(Some(())))
+    }
+
+    async fn wait(&self) {
+        self.0.wait().await;
     }
 
     /// Lets everybody through.
@@ -57,19 +58,83 @@ impl Gate {
     }
 }
 
-/// What a script waits with for the gate: the line that [`ask`] sends. At the end of its input nobody is there any more.
-const GO: &str = "read -r go || exit 1\n";
+/// One question to what is behind a name or an address, and how its answer is read.
+pub struct Probe {
+    command: Command,
+    /// What asks, where the answer does not say it.
+    program: &'static str,
+    /// What is asked, for people.
+    asked: String,
+    read: Read,
+}
 
-/// The IPv4 addresses that the container's resolver has for a name, sorted; none when it does not resolve.
+/// The program that asked, where it says what it is, and how that ended.
+type Read = Box<dyn Fn(&Ended) -> (Option<String>, ProbeEnd) + Send + Sync>;
+
+impl Probe {
+    /// A script of this folder, whose first argument is how many seconds it may take.
+    fn script(
+        script: &str,
+        longest: Duration,
+        (host, port): (&str, u16),
+        asked: String,
+        read: fn(&Ended) -> (Option<String>, ProbeEnd),
+        deadline: Deadline,
+    ) -> Self {
+        let seconds = longest.min(deadline.left().saturating_sub(GRACE)).as_secs().max(1);
+        let argv = ["sh", "-c", script, &seconds.to_string(), host, &port.to_string()].map(ToOwned::to_owned).to_vec();
+        let limit = Duration::from_secs(seconds) + GRACE;
+        Self { command: Command { argv, stdin: None, limit }, program: "a program", asked, read: Box::new(read) }
+    }
+
+    /// Everything that its program says is an answer and no error.
+    fn answer(&self, place: Place<'_>, went: Went) -> Result<ProbeAnswer, K8sError> {
+        let (program, end) = match went.ended {
+            Ok(Ended { code: 127, .. }) => (None, ProbeEnd::NoClient),
+            Ok(ended) => (self.read)(&ended),
+            Err(K8sError::TimedOut { .. }) => (None, ProbeEnd::TimedOut),
+            Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => (None, ProbeEnd::NoClient),
+            Err(error) => return Err(error),
+        };
+        let program = program.as_deref().unwrap_or(self.program);
+        let by = format!("{program} in container {}, {}", place.container, self.asked);
+        Ok(ProbeAnswer { by, took_ms: went.took_ms, end })
+    }
+}
+
+/// What came of asking from one container.
+pub struct Answers {
+    /// The IPv4 addresses that the container's resolver has for the name, sorted; none when it does not resolve. The problem is
+    /// [`Code::NoProbe`] where the container has no `getent`.
+    pub resolved: Result<Vec<IpAddr>, Problem>,
+    /// Those of the probes, in their order. The errors are those of [`start`](crate::k8s::exec::start) and what follows it.
+    pub probes: Vec<Result<ProbeAnswer, K8sError>>,
+}
+
+/// Looks a name up and asks everything else, side by side in one container.
+pub async fn ask(place: Place<'_>, name: &str, probes: &[Probe], gate: &Gate, deadline: Deadline) -> Answers {
+    let argv = ["getent", "ahostsv4", name].map(ToOwned::to_owned).to_vec();
+    let lookup = Command { argv, stdin: None, limit: RESOLVING };
+    let commands: Vec<&Command> = iter::once(&lookup).chain(probes.iter().map(|probe| &probe.command)).collect();
+    let mut went = batch::run(place, &commands, gate, deadline).await.into_iter();
+    let resolved = addresses(place, went.next().expect("a batch gives an end for each command").ended);
+    let probes = probes.iter().zip(went).map(|(probe, went)| probe.answer(place, went)).collect();
+    Answers { resolved, probes }
+}
+
+/// The IPv4 addresses that the container's resolver has for a name, as in [`Answers`].
 ///
 /// # Errors
-/// As [`start`] and what follows it; [`Code::NoProbe`] where the container has no `getent`.
-pub async fn resolve(place: Place<'_>, host: &str, gate: &Gate, deadline: Deadline) -> Result<Vec<IpAddr>, Problem> {
-    let script = format!("{GO}exec getent ahostsv4 \"$0\" </dev/null");
-    let (_, ended) = ask(place, &["sh", "-c", &script, host], "", gate, deadline, RESOLVING).await;
+/// As in [`Answers`].
+pub async fn resolve(place: Place<'_>, name: &str, deadline: Deadline) -> Result<Vec<IpAddr>, Problem> {
+    ask(place, name, &[], &Gate::opened(), deadline).await.resolved
+}
+
+fn addresses(place: Place<'_>, ended: Result<Ended, K8sError>) -> Result<Vec<IpAddr>, Problem> {
     let Place { pod, container, .. } = place;
     let without = || {
-        let message = format!("container {container} of pod {pod} has no `getent` to look the name up with");
+        let message =
+            format!("container {container} of pod {pod} has no `getent`, or no `od`, to look the name up with");
         Problem::new(Code::NoProbe, message)
     };
     match ended {
@@ -86,64 +151,6 @@ pub async fn resolve(place: Place<'_>, host: &str, gate: &Gate, deadline: Deadli
         Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => Err(without()),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Starts a command and, once the gate is open, hands it what it waits for: the line of [`GO`], and `stdin`. `limit` counts
-/// from then on. Gives the milliseconds that it took, without those at the gate.
-async fn ask(
-    place: Place<'_>,
-    argv: &[&str],
-    stdin: &str,
-    gate: &Gate,
-    deadline: Deadline,
-    limit: Duration,
-) -> (u64, Result<Ended, K8sError>) {
-    let begun = Instant::now();
-    let started = start(place.cluster, place.pod, place.container, argv, deadline.at_most(STARTING)).await;
-    let starting = begun.elapsed();
-    gate.0.wait().await;
-    let begun = Instant::now();
-    let ended = match started {
-        Ok(running) => running.finish(format!("\n{stdin}").as_bytes(), deadline.at_most(limit)).await,
-        Err(error) => Err(error),
-    };
-    let took = starting + begun.elapsed();
-    (u64::try_from(took.as_millis()).unwrap_or(u64::MAX), ended)
-}
-
-/// What a script of this folder found out: the program that asked, and how that ended.
-type Read = fn(&Ended) -> (Option<String>, ProbeEnd);
-
-/// Runs a script whose first argument is how long it may take. Everything that its programs say is an answer and no error.
-async fn run(
-    place: Place<'_>,
-    script: &str,
-    seconds: Duration,
-    arguments: &[&str],
-    gate: &Gate,
-    deadline: Deadline,
-    read: Read,
-) -> Result<(Option<String>, u64, ProbeEnd), K8sError> {
-    let seconds = seconds.min(deadline.left().saturating_sub(GRACE)).as_secs().max(1);
-    let text = seconds.to_string();
-    let script = format!("{GO}exec </dev/null\n{script}");
-    let mut argv = vec!["sh", "-c", &script, &text];
-    argv.extend(arguments);
-    let limit = Duration::from_secs(seconds) + GRACE;
-    let (took_ms, ended) = ask(place, &argv, "", gate, deadline, limit).await;
-    let (program, end) = match ended {
-        Ok(ended) if ended.code == 127 => (None, ProbeEnd::NoClient),
-        Ok(ended) => read(&ended),
-        Err(K8sError::TimedOut { .. }) => (None, ProbeEnd::TimedOut),
-        Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => (None, ProbeEnd::NoClient),
-        Err(error) => return Err(error),
-    };
-    Ok((program, took_ms, end))
-}
-
-fn answer(place: Place<'_>, asked: &str, (program, took_ms, end): (Option<String>, u64, ProbeEnd)) -> ProbeAnswer {
-    let program = program.unwrap_or_else(|| "a program".to_owned());
-    ProbeAnswer { by: format!("{program} in container {}, {asked}", place.container), took_ms, end }
 }
 
 fn failed(place: Place<'_>, what: &str, detail: String) -> K8sError {
@@ -164,7 +171,7 @@ fn resolved(out: &str) -> Vec<IpAddr> {
 }
 
 /// Whether a command could not be run because the container does not have it.
-pub(super) fn no_such_program(detail: &str) -> bool {
+fn no_such_program(detail: &str) -> bool {
     detail.contains("executable file not found") || detail.contains("no such file or directory")
 }
 

@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{GO, Gate, Place, ask, no_such_program};
+use super::{Command, Ended, Probe};
 use crate::{
     domain::{
-        facts::{ProbeAnswer, ProbeEnd},
-        spec::{ClientCertificate, Tls},
+        facts::ProbeEnd,
+        spec::{ClientCertificate, Endpoint, Tls},
     },
-    k8s::{K8sError, exec::Ended},
     wait::Deadline,
 };
 
@@ -18,16 +17,11 @@ use crate::{
 /// up is seen as that.
 const CONNECT: Duration = Duration::from_secs(8);
 
-/// Reads as many bytes as `$0` says from standard input and hands them to the client as its only option file. Without `head` the
-/// client would wait for the end of a stream that stays open; with an option file of the image or of the home directory it would
-/// take options from there; the login file cannot be left out but by naming another.
-fn script() -> String {
-    format!(
-        "command -v mysql >/dev/null 2>&1 && command -v head >/dev/null 2>&1 || exit 127
+/// Hands its standard input to the client as its only option file. With an option file of the image or of the home directory it
+/// would take options from there; the login file cannot be left out but by naming another.
+const SCRIPT: &str = "command -v mysql >/dev/null 2>&1 || exit 127
 mysql --no-defaults --version </dev/null
-{GO}head -c \"$0\" | MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\""
-    )
-}
+MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\"";
 
 /// Which server answers, and how it sees the client.
 const QUERY: &str = "SELECT @@server_uuid, @@hostname, USER()";
@@ -45,55 +39,29 @@ pub struct Login<'a> {
 
 /// An authenticated query from the container to `host`, a name or an address, in the channel's TLS mode. The password travels on
 /// standard input only.
-///
-/// # Errors
-/// As [`start`](crate::k8s::exec::start) and what follows it. Everything that the client says is an answer and no error.
-pub async fn query(
-    place: Place<'_>,
-    host: &str,
-    port: u16,
-    login: Login<'_>,
-    tls: &Tls,
-    gate: &Gate,
-    deadline: Deadline,
-) -> Result<ProbeAnswer, K8sError> {
+pub fn query(host: &str, port: u16, login: Login<'_>, tls: &Tls, deadline: Deadline) -> Probe {
     let connect = CONNECT.min(deadline.left().saturating_sub(Duration::from_secs(2))).as_secs().max(1);
-    let file = option_file(login);
-    let mut argv = vec!["sh".to_owned(), "-c".into(), script(), file.len().to_string()];
+    let mut argv = ["sh", "-c", SCRIPT, "sh"].map(ToOwned::to_owned).to_vec();
     argv.extend(options(host, port, tls, login.certificate, connect));
-    let argv: Vec<&str> = argv.iter().map(String::as_str).collect();
     // A client that is connected and gets no answer does not give up by itself.
     let limit = Duration::from_secs(connect + 4);
-    let (took_ms, ended) = ask(place, &argv, &file, gate, deadline, limit).await;
-    let (version, end) = match ended {
-        Ok(ended) => end(&ended, login.password),
-        Err(K8sError::TimedOut { .. }) => (None, ProbeEnd::TimedOut),
-        Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => (None, ProbeEnd::NoClient),
-        Err(error) => return Err(error),
-    };
-    let version = version.map(|version| format!(" {version}")).unwrap_or_default();
-    let by = format!("mysql client{version} in container {}, TLS {}", place.container, ssl_mode(tls));
-    Ok(ProbeAnswer { by, took_ms, end })
+    let password = login.password.clone();
+    Probe {
+        command: Command { argv, stdin: Some(option_file(login)), limit },
+        program: "mysql client",
+        asked: format!("TLS {}", ssl_mode(tls)),
+        read: Box::new(move |ended| end(ended, &password)),
+    }
 }
 
 /// The same query straight to an endpoint's address: it passes no virtual address, so it tells a fault of the mesh from one of the
 /// network. The certificate names the mesh host and not the address, so the name is not compared here.
-///
-/// # Errors
-/// As [`query`].
-pub async fn direct(
-    place: Place<'_>,
-    endpoint: crate::domain::spec::Endpoint,
-    login: Login<'_>,
-    tls: &Tls,
-    gate: &Gate,
-    deadline: Deadline,
-) -> Result<ProbeAnswer, K8sError> {
+pub fn direct(endpoint: Endpoint, login: Login<'_>, tls: &Tls, deadline: Deadline) -> Probe {
     let tls = match tls {
         Tls::VerifyIdentity { ca } => Tls::VerifyCa { ca: ca.clone() },
         other => other.clone(),
     };
-    query(place, &endpoint.address.to_string(), endpoint.port, login, &tls, gate, deadline).await
+    query(&endpoint.address.to_string(), endpoint.port, login, &tls, deadline)
 }
 
 fn ssl_mode(tls: &Tls) -> &'static str {
@@ -133,9 +101,9 @@ fn options(
 
 /// The option file with the account. In double quotes only the backslash and the double quote are special to the client, and a
 /// `#` does not begin a comment there (manual: "Using Option Files").
-fn option_file(login: Login<'_>) -> String {
+fn option_file(login: Login<'_>) -> SecretString {
     let line = |key: &str, value: &str| format!("{key}=\"{}\"\n", quoted(value));
-    format!("[client]\n{}{}", line("user", login.user), line("password", login.password.expose_secret()))
+    format!("[client]\n{}{}", line("user", login.user), line("password", login.password.expose_secret())).into()
 }
 
 fn quoted(value: &str) -> String {
@@ -153,14 +121,12 @@ fn quoted(value: &str) -> String {
     text
 }
 
-/// The client's version and the probe's end.
+/// The client with its version, and the probe's end.
 fn end(ended: &Ended, password: &SecretString) -> (Option<String>, ProbeEnd) {
     let out = ended.out();
     let (first, rest) = out.split_once('\n').unwrap_or((&out, ""));
-    let version = first.split_once("Ver ").and_then(|(_, rest)| rest.split_whitespace().next()).map(ToOwned::to_owned);
-    if ended.code == 127 {
-        return (None, ProbeEnd::NoClient);
-    }
+    let version = first.split_once("Ver ").and_then(|(_, rest)| rest.split_whitespace().next());
+    let version = version.map(|version| format!("mysql client {version}"));
     let columns: Vec<&str> = rest.trim_end_matches('\n').split('\t').collect();
     if ended.code == 0
         && let [server_uuid, hostname, seen_as] = columns[..]
@@ -208,7 +174,7 @@ mod tests {
     fn an_answer_names_the_server_and_who_it_sees() {
         let out = format!("{VERSION}0C7A-AB\tpxc-0\trepl@198.18.0.11\n");
         let (version, end) = end(&ended(0, &out, ""), &secret());
-        assert_eq!(version.as_deref(), Some("9.7.0"));
+        assert_eq!(version.as_deref(), Some("mysql client 9.7.0"));
         let wanted = ProbeEnd::Answered {
             server_uuid: "0c7a-ab".into(),
             hostname: "pxc-0".into(),
@@ -225,7 +191,6 @@ mod tests {
         let ProbeEnd::Error { errno, text } = end else { panic!("an error expected") };
         assert_eq!(errno, Some(2013));
         assert!(text.starts_with("ERROR 2013") && text.ends_with("system error: 110 ***"), "{text}");
-        assert_eq!(super::end(&ended(127, "", ""), &secret()).1, ProbeEnd::NoClient);
         let odd = super::end(&ended(7, VERSION, ""), &secret()).1;
         assert_eq!(odd, ProbeEnd::Error { errno: None, text: "the client ended with 7".into() });
     }
@@ -246,6 +211,6 @@ mod tests {
     fn a_password_of_special_characters_is_one_quoted_line() {
         let password = SecretString::from(r#"a#b"c\d'e f "#);
         let file = option_file(Login { user: "repl", password: &password, certificate: None });
-        assert_eq!(file, "[client]\nuser=\"repl\"\npassword=\"a#b\\\"c\\\\d'e f \"\n");
+        assert_eq!(file.expose_secret(), "[client]\nuser=\"repl\"\npassword=\"a#b\\\"c\\\\d'e f \"\n");
     }
 }

@@ -2,12 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Gate, Place, answer, excerpt, run};
-use crate::{
-    domain::facts::{ProbeAnswer, ProbeEnd},
-    k8s::{K8sError, exec::Ended},
-    wait::Deadline,
-};
+use super::{Ended, Probe, excerpt};
+use crate::{domain::facts::ProbeEnd, wait::Deadline};
 
 const SCRIPT: &str = include_str!("tcp.sh");
 
@@ -15,18 +11,9 @@ const SCRIPT: &str = include_str!("tcp.sh");
 const LISTEN: Duration = Duration::from_secs(3);
 
 /// Connects to `host`, a name or an address, and listens.
-///
-/// # Errors
-/// As [`start`](crate::k8s::exec::start) and what follows it. Everything that the program says is an answer and no error.
-pub async fn listen(
-    place: Place<'_>,
-    host: &str,
-    port: u16,
-    gate: &Gate,
-    deadline: Deadline,
-) -> Result<ProbeAnswer, K8sError> {
-    let ended = run(place, SCRIPT, LISTEN, &[host, &port.to_string()], gate, deadline, end).await?;
-    Ok(answer(place, &format!("TCP to {host}:{port}, {} s of listening", LISTEN.as_secs()), ended))
+pub fn listen(host: &str, port: u16, deadline: Deadline) -> Probe {
+    let asked = format!("TCP to {host}:{port}, {} s of listening", LISTEN.as_secs());
+    Probe::script(SCRIPT, LISTEN, (host, port), asked, end, deadline)
 }
 
 /// The program that connected, and the end of its connection.

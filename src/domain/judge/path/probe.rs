@@ -34,7 +34,7 @@ impl Road<'_> {
             ProbeEnd::NoClient => {
                 let problem = Problem::new(
                     Code::NoProbe,
-                    format!("container `{}` of `{}` has no mysql client, so the path cannot be proven", self.spec.client.container, self.seen.member),
+                    format!("container `{}` of `{}` has no mysql client, or no sh and od to run it by, so the path cannot be proven", self.spec.client.container, self.seen.member),
                 )
                 .seen(format!("probe: {}", answer.by))
                 .hint(Hint::text("use an image with the `mysql` client, or name the container that has it as `replica.kubernetes.container`"));

@@ -53,7 +53,7 @@ impl Road<'_> {
             self.spec.client.container, self.seen.member, self.spec.host, self.seen.port
         );
         Problem::new(Code::NoProbe, what)
-            .seen("looked for: curl, wget, bash, nc; each run by sh")
+            .seen("looked for: curl, wget, bash, nc; run by sh, and read by od")
             .hint(Hint::text("use an image that has one of them, or name another container of the pod as `client.kubernetes.container`: all of them share the pod's network and its sidecar"))
     }
 
