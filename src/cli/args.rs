@@ -194,6 +194,9 @@ pub struct SetupArgs {
     /// With --dry-run: 0 when nothing would change, 1 when something would, above 1 for errors
     #[arg(long, requires = "dry_run")]
     pub exit_code: bool,
+    /// What of the link to set up, where not all of it
+    #[arg(long, value_enum, value_name = "PART", conflicts_with_all = ["rotate_password", "wait"])]
+    pub only: Option<Part>,
     /// How far to wait
     #[arg(long, value_enum, value_name = "STATE", default_value_t = WaitFor::Running)]
     pub wait: WaitFor,
@@ -319,7 +322,14 @@ pub struct PromotionArgs {
     pub enable_events: bool,
 }
 
-/// A part of a link.
+/// A part of a link that can be set up by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// The mesh name: its objects and what is made beside them, and the proof of the path
+    Mesh,
+}
+
+/// A part of a link that can stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Keep {
     /// The mesh name: its objects and what was made beside them

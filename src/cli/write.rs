@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     CHANGING, Context, Ended,
-    args::{Dns, Keep, SetupArgs, TeardownArgs, WaitFor},
+    args::{Dns, Keep, Part, SetupArgs, TeardownArgs, WaitFor},
     offer,
     output::Output,
 };
@@ -36,6 +36,7 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
     let mut session = context.session(spec, context.deadline(CHANGING), &events);
     let mut options = setting_up::Options {
         force_conflicts: args.force_conflicts,
+        only_mesh: args.only == Some(Part::Mesh),
         until_caught_up: args.wait == WaitFor::CaughtUp,
         password: if args.rotate_password { Password::Anew } else { Password::Kept },
         offers: offers(&args),
@@ -87,6 +88,9 @@ pub(super) async fn setup(context: &Context, args: SetupArgs) -> Ended {
                     let watch = context.command_line(&["monitor", "--source", name]);
                     let followed = followed(status);
                     format!("{summary}\nok: link {name} follows {host} ({verb}): {followed}\nwatch it with `{watch}`")
+                }
+                None if options.only_mesh && spec.replication().is_some() => {
+                    format!("{summary}\nok: link {name} answers as {host} ({verb}); its replication was left alone")
                 }
                 None => format!("{summary}\nok: link {name} answers as {host} ({verb})"),
             }

@@ -150,8 +150,9 @@ mod tests {
         let after = serde_json::json!({"metadata": {"name": "pxc-source-production"}, "spec": {}});
         let preview = Preview { before: None, after };
         let previews = MeshPreviews { service_entry: preview.clone(), destination_rule: preview };
-        let plan =
-            plan::plan(&sample::spec(), &sample::unlinked(), Some(&previews), Password::Kept).unwrap().with(offered);
+        let plan = plan::plan(sample::spec().replication(), &sample::unlinked(), Some(&previews), Password::Kept)
+            .unwrap()
+            .with(offered);
         plan.steps.iter().map(|step| (step.kind, step.target.clone(), step.action.writes())).collect()
     }
 

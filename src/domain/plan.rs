@@ -10,7 +10,7 @@ use super::{
     facts::{ChannelFacts, Facts, MemberFacts, ServerFacts},
     hint::Hint,
     problem::Problem,
-    spec::{LinkSpec, ReplicationLink},
+    spec::ReplicationLink,
 };
 
 /// What a run would do; empty steps are kept, so that the reader sees what stays.
@@ -190,19 +190,19 @@ pub struct MeshPreviews {
     pub destination_rule: Preview,
 }
 
-/// Makes the plan of `setup`: of a link through a mesh its objects and the proof of the path; where the link carries replication, the
-/// channel and its threads. The lock is not a step of it.
+/// Makes the plan of `setup`: of a link through a mesh its objects and the proof of the path; of replication, where it is to be seen
+/// to, the channel and its threads. The lock is not a step of it.
 ///
 /// # Errors
 /// Why no member can carry the channel (see [`desired::pick_member`]), or why a second copy of it may not be deleted (see [`may_go`]).
 pub fn plan(
-    spec: &LinkSpec,
+    replication: Option<ReplicationLink<'_>>,
     facts: &Facts,
     previews: Option<&MeshPreviews>,
     password: Password,
 ) -> Result<Plan, Problem> {
     let mut steps = previews.map_or_else(Vec::new, |previews| mesh_steps(facts, previews));
-    if let Some(link) = spec.replication() {
+    if let Some(link) = replication {
         steps.extend(channel_steps(link, facts, password)?);
     }
     Ok(Plan { steps })
@@ -359,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_first_setup_creates_everything() {
-        let plan = plan(&spec(), &unlinked(), Some(&previews(None)), Password::Kept).unwrap();
+        let plan = plan(spec().replication(), &unlinked(), Some(&previews(None)), Password::Kept).unwrap();
         let kinds: Vec<StepKind> = plan.steps.iter().map(|step| step.kind).collect();
         assert_eq!(
             kinds,
@@ -384,7 +384,7 @@ mod tests {
     fn a_link_in_order_has_an_empty_plan() {
         let mut before = object("240.0.0.7");
         before["metadata"]["resourceVersion"] = json!("6");
-        let plan = plan(&spec(), &facts(), Some(&previews(Some(before))), Password::Kept).unwrap();
+        let plan = plan(spec().replication(), &facts(), Some(&previews(Some(before))), Password::Kept).unwrap();
         assert!(plan.is_empty(), "{plan:#?}");
         let note = Some("password: not compared".to_owned());
         assert_eq!(step(&plan, StepKind::Channel).action, Action::Unchanged { note });
@@ -394,7 +394,8 @@ mod tests {
     fn a_difference_is_shown_field_by_field_and_a_changed_channel_is_started_again() {
         let mut facts = facts();
         sample::replica(&mut facts, 0).channels[0].settings.retry_count = 10;
-        let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.9")))), Password::Kept).unwrap();
+        let plan =
+            plan(spec().replication(), &facts, Some(&previews(Some(object("240.0.0.9")))), Password::Kept).unwrap();
         let field = |field: &str, before: &str, after: &str| FieldChange {
             field: field.to_owned(),
             before: before.to_owned(),
@@ -415,7 +416,8 @@ mod tests {
 
     #[test]
     fn a_password_is_applied_anew_where_it_is_asked_for_and_never_shown() {
-        let plan = plan(&spec(), &facts(), Some(&previews(Some(object("240.0.0.7")))), Password::Anew).unwrap();
+        let plan =
+            plan(spec().replication(), &facts(), Some(&previews(Some(object("240.0.0.7")))), Password::Anew).unwrap();
         let Action::Update { fields } = &step(&plan, StepKind::Channel).action else { panic!("{plan:#?}") };
         let shown: Vec<_> =
             fields.iter().map(|it| (it.field.as_str(), it.before.as_str(), it.after.as_str())).collect();
@@ -436,7 +438,8 @@ mod tests {
             let channel = &mut sample::replica(&mut facts, 0).channels[0];
             channel.receiver = ThreadState { state: receiver.to_owned(), error: None };
             channel.applier = ThreadState { state: applier.to_owned(), error: None };
-            let plan = plan(&spec(), &facts, Some(&previews(Some(object("240.0.0.7")))), Password::Kept).unwrap();
+            let plan =
+                plan(spec().replication(), &facts, Some(&previews(Some(object("240.0.0.7")))), Password::Kept).unwrap();
             let started = match &step(&plan, StepKind::Start).action {
                 Action::Start { threads } => threads.clone(),
                 Action::Unchanged { .. } => Vec::new(),
@@ -479,7 +482,7 @@ mod tests {
             one.pod().ready = false;
         }
         assert_eq!(
-            plan(&spec(), &facts, Some(&previews(None)), Password::Kept).unwrap_err().code,
+            plan(spec().replication(), &facts, Some(&previews(None)), Password::Kept).unwrap_err().code,
             Code::MemberNotReady
         );
     }

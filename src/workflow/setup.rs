@@ -26,7 +26,7 @@ use crate::{
         offered::Offers,
         plan::{self, MeshPreviews, Plan, StepKind},
         problem::{Fetched, Problem},
-        spec::{LinkSpec, MeshLink, SourceLocation},
+        spec::{LinkSpec, MeshLink, ReplicationLink, SourceLocation},
         status::LinkStatus,
     },
     error::Failure,
@@ -40,12 +40,21 @@ use crate::{
 pub struct Options {
     /// Take over fields that another manager owns.
     pub force_conflicts: bool,
+    /// Leave the replication alone: only what the mesh name needs is made and proven.
+    pub only_mesh: bool,
     /// Wait until nothing is missing, not only until the threads are proven to run.
     pub until_caught_up: bool,
     /// Whether the configured password is given to a channel that is there already.
     pub password: Password,
     /// What is never done unasked.
     pub offers: Offers,
+}
+
+impl Options {
+    /// The replication of a link, where it is to be seen to.
+    fn replication<'a>(&self, spec: &'a LinkSpec) -> Option<ReplicationLink<'a>> {
+        spec.replication().filter(|_| !self.only_mesh)
+    }
 }
 
 /// A setup that knows what it would do and has written nothing.
@@ -207,7 +216,7 @@ impl Run<'_> {
 /// Facts, judgement of what stands in the way, and the plan.
 async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made, Failure> {
     let spec = &session.spec;
-    if options.offers != Offers::default() {
+    if options.only_mesh || options.offers != Offers::default() {
         session.mesh()?;
     }
     let mut facts = look(session, sides).await;
@@ -219,7 +228,8 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
     if let Some(mesh) = spec.mesh() {
         checks.extend(judge::mesh_preflight(mesh, &facts));
     }
-    if let Some(link) = spec.replication() {
+    let replication = options.replication(spec);
+    if let Some(link) = replication {
         checks.extend(judge::receiver_login(link, &facts));
         checks.extend(judge::prerequisites(link, &facts));
         checks.extend(judge::channel_preflight(link, &facts));
@@ -232,11 +242,14 @@ async fn make(session: &Session, sides: &Sides, options: Options) -> Result<Made
     let (plan, in_mesh) = match spec.mesh() {
         Some(mesh) => {
             let (previews, in_mesh) = settle(session, mesh, sides, options, &facts, read?).await?;
-            (plan::plan(spec, &facts, Some(&previews), options.password)?.with(&in_mesh.taken.offered), Some(in_mesh))
+            (
+                plan::plan(replication, &facts, Some(&previews), options.password)?.with(&in_mesh.taken.offered),
+                Some(in_mesh),
+            )
         }
-        None => (plan::plan(spec, &facts, None, options.password)?, None),
+        None => (plan::plan(replication, &facts, None, options.password)?, None),
     };
-    let carrier = match spec.replication() {
+    let carrier = match replication {
         Some(link) => Some(desired::pick_member(link, &facts)?.name().to_owned()),
         None => None,
     };

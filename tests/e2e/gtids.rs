@@ -7,10 +7,12 @@ use proptest::{
     test_runner::{Config, RngAlgorithm, TestRng, TestRunner},
 };
 use pxc_link::domain::gtid::GtidSet;
-use sandbox::world::Cluster;
+use sandbox::{plain::End, world::Cluster};
 
 use crate::{
     Body,
+    plain::soon,
+    runbook,
     stage::{Checked, Stage},
 };
 
@@ -19,6 +21,7 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("gtids_of_the_replicas_own_are_reported_as_they_grow", growth),
     ("data_that_no_gtid_stands_for_is_found", without_gtids),
     ("gtids_that_no_data_stands_for_stop_a_setup", without_data),
+    ("a_purged_source_is_cloned_through_the_name", cloned),
 ];
 
 const SETUP: [&str; 4] = ["setup", "--source", "production", "--yes"];
@@ -193,4 +196,52 @@ fn without_data(stage: &Stage) -> Checked {
     stage.tool().run(&[&SETUP[..], &["--wait", "caught-up"]].concat())?.exits(0)?;
     checksums_are_equal(stage)?;
     stage.sql(Cluster::Production, "DROP DATABASE audit").map(drop)
+}
+
+/// A new link to a source that has purged what the replica lacks: the runbook makes the mesh name first, and the replica clones
+/// through it.
+fn cloned(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    stage.sql(
+        Cluster::Production,
+        &format!("{TABLE}; {FILL}; FLUSH BINARY LOGS; DO SLEEP(1.1); PURGE BINARY LOGS BEFORE NOW()"),
+    )?;
+    let ended = stage.tool().run(&SETUP)?;
+    ended.fails(4, "PXL503", &["CLONE"])?;
+    let sql = |end, statement: &str| {
+        let cluster = if end == End::Source { Cluster::Production } else { Cluster::Dr };
+        let cloning = statement.starts_with("CLONE INSTANCE");
+        let answer = stage.sql(cluster, statement);
+        if !cloning {
+            return answer;
+        }
+        // The server ends with what it cloned and is no child of anything that starts it again; the kubelet makes its container anew.
+        match answer {
+            Err(error) if error.message().is_some_and(|said| said.contains("3707")) => {}
+            other => return Err(format!("the replica was to clone, and to end with error 3707: {other:?}").into()),
+        }
+        soon(|| stage.sql(cluster, "SELECT COUNT(*) FROM audit.entries"))
+    };
+    let command = |argv: &[String]| {
+        let arguments: Vec<&str> = argv.iter().skip(1).map(String::as_str).chain(["--yes"]).collect();
+        if !arguments.contains(&"mesh") {
+            // The source's accounts came along, and what they may is what the source's need. Before that the pod has to be ready.
+            let ended = soon(|| {
+                let ended = stage.tool().run(&arguments)?;
+                ended.fails(5, "PXL403", &["REPLICATION_SLAVE_ADMIN"])?;
+                Ok(ended)
+            })?;
+            return runbook::run(&ended.stderr, sql, |_| Ok(())).map(drop);
+        }
+        let ended = stage.tool().run(&arguments)?;
+        ended.exits(0)?;
+        ended.says("its replication was left alone")?;
+        let channels = stage.sql(Cluster::Dr, "SELECT COUNT(*) FROM mysql.slave_master_info")?;
+        if channels == "0" { Ok(()) } else { Err("only the mesh was to be set up".into()) }
+    };
+    runbook::run(&ended.stderr, sql, command)?;
+    stage.sql(Cluster::Production, "INSERT INTO audit.entries VALUES (90000, 'after')")?;
+    stage.tool().run(&[&SETUP[..], &["--wait", "caught-up"]].concat())?.exits(0)?;
+    checksums_are_equal(stage)?;
+    stage.sql(Cluster::Production, "DROP USER pxc_clone; UNINSTALL PLUGIN clone; DROP DATABASE audit").map(drop)
 }

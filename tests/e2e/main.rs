@@ -18,6 +18,7 @@ mod plain;
 mod promote;
 mod refusals;
 mod rights;
+mod runbook;
 mod secrets;
 mod services;
 mod settings;

@@ -11,13 +11,12 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use pxc_link::{domain::hint::Remedy, report};
 use sandbox::{
     plain::{End, Grants},
     world::Proc,
 };
 
-use crate::{duo::Duo, stage::Checked};
+use crate::{duo::Duo, runbook, stage::Checked};
 
 /// A trial that raises its own servers.
 pub(crate) type Body = fn() -> Checked;
@@ -292,27 +291,20 @@ fn cloned() -> Checked {
     duo.sql(End::Source, "FLUSH BINARY LOGS; PURGE BINARY LOGS TO 'binlog.000002'")?;
     let ended = duo.tool().run(&["setup", "--yes"])?;
     ended.fails(4, "PXL503", &["has purged 3 transaction(s)"])?;
-    let mut password = String::new();
-    let mut statements = 0;
-    for remedy in report::commands(&ended.stderr) {
-        let Remedy::Sql { server, statement } = remedy else { continue };
-        statements += 1;
-        let end = if server.starts_with("source ") { End::Source } else { End::Replica };
-        if statement.starts_with("CLONE INSTANCE") {
-            let filled = statement.replace("<the password shown>", &format!("'{}'", password.replace('\'', "''")));
-            // A server that nothing restarts ends with what it cloned and with error 3707.
-            if duo.now(duo.plain.sql(end, &filled)).is_ok() {
-                return Err("a server without a supervisor cannot have restarted itself".into());
-            }
-            soon(|| if duo.plain.process(end).is_none() { Ok(()) } else { Err("the replica still runs".into()) })?;
-            duo.now(duo.plain.start(end, &[]))?;
-        } else {
-            let answer = duo.sql(end, &statement)?;
-            if statement.contains("RANDOM PASSWORD") {
-                answer.split('\t').nth(2).unwrap_or_default().clone_into(&mut password);
-            }
+    let sql = |end, statement: &str| {
+        if !statement.starts_with("CLONE INSTANCE") {
+            return duo.sql(end, statement);
         }
-    }
+        // A server that nothing restarts ends with what it cloned and with error 3707.
+        if duo.now(duo.plain.sql(end, statement)).is_ok() {
+            return Err("a server without a supervisor cannot have restarted itself".into());
+        }
+        soon(|| if duo.plain.process(end).is_none() { Ok(()) } else { Err("the replica still runs".into()) })?;
+        duo.now(duo.plain.start(end, &[]))?;
+        Ok(String::new())
+    };
+    // The last line, setup again, comes when the replica's account has its privileges back.
+    let statements = runbook::run(&ended.stderr, sql, |_| Ok(()))?;
     same("how many statements are printed", "6", &statements.to_string())?;
     // The source's accounts came along; the replica's own has its privileges again.
     let grants = Grants::LEAST.replica.iter().map(|grant| format!("GRANT {grant} TO pxc_link"));

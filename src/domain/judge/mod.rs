@@ -42,6 +42,18 @@ pub use prerequisites::prerequisites;
 /// The path is judged from every member that was asked, and the channel of a link that carries replication always: without one
 /// it fails `channel.unique`. `setup` calls the finer functions stage by stage instead.
 pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
+    let mut checks = way(spec, facts);
+    if let Some(link) = spec.replication() {
+        checks.extend(receiver_login(link, facts));
+        checks.extend(prerequisites(link, facts));
+        checks.extend(channel(link, facts));
+    }
+    checks.sort_by_key(|check| check.milestone);
+    checks
+}
+
+/// Judges what was seen of the way to the source, with nothing of the replication that goes over it.
+pub fn way(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let mut checks = access(spec, facts);
     if let Some(mesh) = spec.mesh() {
         checks.extend(mesh_preflight(mesh, facts));
@@ -51,11 +63,6 @@ pub fn judge(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
         let mut walked: Vec<&str> = facts.paths.iter().map(|seen| seen.member.as_str()).collect();
         walked.dedup();
         checks.extend(paths(mesh, facts, walked).into_iter().map(|check| after(&current, check)));
-    }
-    if let Some(link) = spec.replication() {
-        checks.extend(receiver_login(link, facts));
-        checks.extend(prerequisites(link, facts));
-        checks.extend(channel(link, facts));
     }
     checks.sort_by_key(|check| check.milestone);
     checks

@@ -49,7 +49,12 @@ fn purged_problem(
     let (host, port) = (&spec.host, spec.replication.port);
     let hint = Hint::text(format!(
         "no log holds them any longer, so {to} is given the data anew: keep a copy of what only it has, as the last step but one empties it. Where both run the same series CLONE brings everything through the channel's own way, with the password that the second statement shows; as the source's accounts come along, make the replica's own again (`pxc-link grants`), and start mysqld where nothing restarts it. Else load a backup of {from} and give every member of the replica its GTID set"
-    ))
+    ));
+    let hint = match spec.mesh() {
+        // On a new link there is no name yet for the replica to clone through.
+        Some(_) => hint.then(["pxc-link", "setup", "--source", &spec.name, "--only", "mesh"]),
+        None => hint,
+    }
     .sql(&from, "INSTALL PLUGIN clone SONAME 'mysql_clone.so'")
     .sql(&from, "CREATE USER pxc_clone IDENTIFIED BY RANDOM PASSWORD REQUIRE SSL")
     .sql(&from, "GRANT BACKUP_ADMIN ON *.* TO pxc_clone")
