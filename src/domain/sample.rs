@@ -203,6 +203,11 @@ pub(crate) fn pod(name: &str, node: &str, sidecar: Sidecar) -> PodFacts {
     }
 }
 
+/// The same, where applications write.
+pub(crate) fn open(server: ServerFacts) -> ServerFacts {
+    ServerFacts { super_read_only: false, ..server }
+}
+
 pub(crate) fn server(uuid: &str, id: u32) -> ServerFacts {
     ServerFacts {
         server_uuid: uuid.to_owned(),
@@ -435,8 +440,8 @@ pub(crate) fn facts() -> Facts {
             services: Some(Fetched::Got(vec![service()])),
             nodes: Some(Fetched::Got(vec![node("production-1", "198.18.0.21"), node("production-0", "198.18.0.11")])),
             members: Fetched::Got(vec![
-                member(pod("pxc-0", "production-0", Sidecar::Absent), server(SOURCE[0], 1)),
-                member(pod("pxc-1", "production-1", Sidecar::Absent), server(SOURCE[1], 2)),
+                member(pod("pxc-0", "production-0", Sidecar::Absent), open(server(SOURCE[0], 1))),
+                member(pod("pxc-1", "production-1", Sidecar::Absent), open(server(SOURCE[1], 2))),
             ]),
             policies: Some(Fetched::Got(Vec::new())),
             surroundings: Some(SourceSurroundings {

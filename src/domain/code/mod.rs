@@ -229,6 +229,7 @@ codes! {
     StatementRefused 581 Checks "the replica's rules refuse what the source did" ["repl:44"];
     ChannelDamaged 582 Checks "the channel's own records are damaged" ["repl:39"];
     ApplierReadOnly 583 Checks "the server refuses the applier's own writes" ["repl:36"];
+    SourceClosed 590 Checks "the source takes no writes" [];
 
     LagHigh 601 Checks "the lag is above its threshold" ["repl:46"];
     LagUnknown 602 Checks "the lag cannot be told" ["mesh:59", "repl:47"];

@@ -64,6 +64,7 @@ checks! {
     GTID_MODE "gtid.mode" Prerequisites "are GTIDs on?";
     BINLOG_ENABLED "binlog.enabled" Prerequisites "does the server write a binary log, of what it receives too?";
     BINLOG_FORMAT "binlog.format" Prerequisites "are rows logged, and all of their columns?";
+    SOURCE_WRITABLE "source.writable" Prerequisites "does the source take writes?";
     BINLOG_RETENTION "binlog.retention" Prerequisites "are binary logs kept long enough for an outage?";
     SERVER_IDS "server.ids" Prerequisites "are server_id and server_uuid unlike any other member's?";
     VERSION_ORDER "version.order" Prerequisites "is the source's release series no newer than the replica's?";

@@ -1,6 +1,6 @@
 //! A link between two servers without Kubernetes, with everything in order.
 
-use super::{REPLICA, SOURCE, channel, facts, server, spec};
+use super::{REPLICA, SOURCE, channel, facts, open, server, spec};
 use crate::domain::{
     channel::desired_channel,
     code::Code,
@@ -36,7 +36,7 @@ pub(crate) fn direct_facts() -> Facts {
             pxc: None,
             services: None,
             nodes: None,
-            members: Fetched::Got(vec![member("db.example:3306", server(SOURCE[0], 1))]),
+            members: Fetched::Got(vec![member("db.example:3306", open(server(SOURCE[0], 1)))]),
             policies: None,
             surroundings: None,
         },

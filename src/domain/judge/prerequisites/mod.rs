@@ -58,6 +58,7 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     }
     checks.extend(membership::identity(facts));
     checks.extend(settings::plain(spec));
+    checks.extend(settings::closed_source(spec, facts));
     checks.extend(operator::operator(spec, facts));
     checks.extend(tables::of_source(spec, facts));
     checks.extend(data::compared(spec, facts));

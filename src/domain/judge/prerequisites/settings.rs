@@ -1,6 +1,6 @@
 //! Settings that replication works without, and that decide how it ends when a server restarts or somebody else writes.
 
-use super::super::{Asked, ask, ids, members, named};
+use super::super::{Asked, ask, ids, members, named, servers};
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
@@ -29,6 +29,26 @@ pub(super) fn read_only(side: Side, one: &MemberFacts, server: &ServerFacts, ask
                 .sql(name, "SET PERSIST super_read_only = ON"),
         ),
     )
+}
+
+/// Told only where nobody can write on any member of the source: a promotion that was cut leaves it so.
+pub(super) fn closed_source(spec: ReplicationLink<'_>, facts: &Facts) -> Option<Check> {
+    let sources: Vec<_> = servers(facts, Side::Source).collect();
+    if sources.is_empty() || !sources.iter().all(|(_, server)| server.super_read_only) {
+        return None;
+    }
+    let text = format!(
+        "if a promotion was cut here, run `pxc-link teardown --source {} --promote` again, which goes on; if this is to stay the source, open it",
+        spec.name
+    );
+    let (mut problem, mut hint) =
+        (Problem::new(Code::SourceClosed, "no member of the source takes writes"), Hint::text(text));
+    for (one, _) in sources {
+        let name = named(Side::Source, one);
+        problem = problem.seen(format!("{name}: super_read_only ON"));
+        hint = hint.sql(&name, "RESET PERSIST IF EXISTS super_read_only").sql(&name, "SET GLOBAL read_only = OFF");
+    }
+    Some(ask(ids::SOURCE_WRITABLE, Subject::Link).warned(problem.hint(hint)))
 }
 
 pub(super) fn skip_start(facts: &Facts, one: &MemberFacts, server: &ServerFacts, asked: Asked) -> Check {

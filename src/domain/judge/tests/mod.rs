@@ -108,6 +108,7 @@ fn when_all_is_well_every_check_passes_and_every_one_is_there() {
         ids::MESH_OBJECTS,
         ids::REPLICATION_LAG,
         ids::CHANNEL_ENCRYPTED,
+        ids::SOURCE_WRITABLE,
         ids::SERVICE_ANSWERS,
         ids::GTID_LOCAL,
         ids::MEMBER_CLUSTER,

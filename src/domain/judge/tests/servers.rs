@@ -222,6 +222,22 @@ fn an_open_replica_and_channels_that_start_by_themselves_are_warnings() {
 }
 
 #[test]
+fn a_source_on_which_nobody_can_write_is_warned_of() {
+    let told = |facts: &Facts| {
+        let spec = spec();
+        let checks = prerequisites(spec.replication().unwrap(), facts);
+        let closed = checks.into_iter().find(|check| check.id == ids::SOURCE_WRITABLE);
+        closed.map(|check| (verdict(&check), check.problem().unwrap().hint.clone().unwrap().commands.len()))
+    };
+    let mut facts = facts();
+    assert_eq!(told(&facts), None);
+    sample::source(&mut facts, 0).super_read_only = true;
+    assert_eq!(told(&facts), None, "another member takes them");
+    sample::source(&mut facts, 1).super_read_only = true;
+    assert_eq!(told(&facts), Some((("warned", Some(Code::SourceClosed)), 4)));
+}
+
+#[test]
 fn a_channel_without_tls_is_warned_of_and_one_with_it_is_not() {
     let mut spec = spec();
     let warned = |spec: &crate::domain::spec::LinkSpec| {
