@@ -453,7 +453,9 @@ mod tests {
     fn a_copy_is_deleted_before_anything_is_made_or_started_elsewhere() {
         let mut facts = facts();
         sample::in_group(&mut facts, ["SECONDARY", "PRIMARY"]);
-        let made = |facts: &Facts| plan(&spec(), facts, Some(&previews(Some(object("240.0.0.7")))), Password::Kept);
+        let made = |facts: &Facts| {
+            plan(spec().replication(), facts, Some(&previews(Some(object("240.0.0.7")))), Password::Kept)
+        };
         let moved = made(&facts).unwrap();
         let steps: Vec<_> = moved.steps.iter().skip(3).map(|step| (step.kind, step.target.as_str())).collect();
         assert_eq!(
