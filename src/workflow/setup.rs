@@ -52,7 +52,7 @@ pub struct Options {
 
 impl Options {
     /// The replication of a link, where it is to be seen to.
-    fn replication<'a>(&self, spec: &'a LinkSpec) -> Option<ReplicationLink<'a>> {
+    fn replication(self, spec: &LinkSpec) -> Option<ReplicationLink<'_>> {
         spec.replication().filter(|_| !self.only_mesh)
     }
 }
