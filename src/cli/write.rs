@@ -17,7 +17,7 @@ use crate::{
         offered::{DnsWay, Offers},
         plan::Plan,
         problem::Problem,
-        promotion::Wishes,
+        promotion::PromoteOptions,
         spec::{LinkSpec, ServiceSpec},
         status::{Lag, LinkStatus},
     },
@@ -172,7 +172,9 @@ pub(super) async fn teardown(context: &Context, args: TeardownArgs) -> Ended {
             Keep::Mesh => tearing_down::Keep::Mesh,
             Keep::Replication => tearing_down::Keep::Replication,
         }),
-        promote: promotion.promote.then_some(Wishes { force: promotion.force, enable_events: promotion.enable_events }),
+        promote: promotion
+            .promote
+            .then_some(PromoteOptions { force: promotion.force, enable_events: promotion.enable_events }),
     };
     if promotion.promote && spec.replication().is_none() {
         let message = format!("link `{}` carries no replication, so there is no replica to promote", spec.name);

@@ -4,7 +4,7 @@ use super::{
     facts::{ChannelFacts, ChannelSettings, Facts},
     gtid::GtidSet,
     plan::FieldChange,
-    spec::{ReplicationLink, Tls},
+    spec::{ChannelOptions, ReplicationLink, Tls},
 };
 
 /// The account's name, which goes with the password.
@@ -23,7 +23,6 @@ const HEARTBEAT: &str = "SOURCE_HEARTBEAT_PERIOD";
 /// The settings that the link's channel is to have.
 pub fn desired_channel(spec: ReplicationLink<'_>) -> ChannelSettings {
     let replication = spec.replication;
-    let options = &replication.options;
     ChannelSettings {
         host: spec.host.clone(),
         port: replication.port,
@@ -33,12 +32,7 @@ pub fn desired_channel(spec: ReplicationLink<'_>) -> ChannelSettings {
         // Without TLS only the server's key lets a password of caching_sha2_password through.
         get_public_key: replication.tls == Tls::Disabled,
         auto_position: true,
-        connect_retry: options.connect_retry,
-        retry_count: options.retry_count,
-        heartbeat_ms: options.heartbeat_ms,
-        compression: options.compression.clone(),
-        zstd_level: options.zstd_level,
-        delay_seconds: options.delay_seconds,
+        options: replication.options.clone(),
     }
 }
 
@@ -123,12 +117,21 @@ pub struct Restart {
 }
 
 impl Restart {
-    /// What the receiver's part of it was before, as far as it can be set again; `None` where another account's password took the
-    /// place of one that nobody can read.
-    pub fn before(&self, settings: &ChannelSettings) -> Option<Vec<(&'static str, String)>> {
-        let round = self.rounds.iter().find(|round| round.threads.receiver())?;
-        let known = !round.options.contains(&PASSWORD);
-        known.then(|| options(settings).into_iter().filter(|(option, _)| round.options.contains(option)).collect())
+    /// Whether a password takes the place of another.
+    pub fn changes_password(&self) -> bool {
+        self.of_receiver().any(|option| option == PASSWORD)
+    }
+
+    /// What the receiver reads, as it was before, as far as it can be set again with the receiver alone stopped. An account goes with
+    /// its password: without the former one the new account stays, too.
+    pub fn before(&self, settings: &ChannelSettings, knows_password: bool) -> Vec<(&'static str, String)> {
+        let kept = |option: &str| OF_BOTH.contains(&option) || option == USER && !knows_password;
+        let all = options(settings).into_iter();
+        all.filter(|(option, _)| self.of_receiver().any(|changed| changed == *option) && !kept(option)).collect()
+    }
+
+    fn of_receiver(&self) -> impl Iterator<Item = &'static str> {
+        self.rounds.iter().filter(|round| round.threads.receiver()).flat_map(|round| round.options.iter().copied())
     }
 
     /// Of a channel as it is, for the fields that change.
@@ -218,12 +221,7 @@ pub fn options(settings: &ChannelSettings) -> [(&'static str, String); 16] {
         client_certificate,
         get_public_key,
         auto_position,
-        connect_retry,
-        retry_count,
-        heartbeat_ms,
-        compression,
-        zstd_level,
-        delay_seconds,
+        options: ChannelOptions { connect_retry, retry_count, heartbeat_ms, compression, zstd_level, delay_seconds },
     } = settings;
     let flag = |on: bool| u8::from(on).to_string();
     let certificate = client_certificate.as_ref();
@@ -300,8 +298,8 @@ mod tests {
         for one in [
             password,
             restart(|want| want.tls = Tls::Required, Password::Kept, &[]),
-            restart(|want| want.heartbeat_ms = 1, Password::Kept, &[]),
-            restart(|want| want.zstd_level = 9, Password::Kept, &[]),
+            restart(|want| want.options.heartbeat_ms = 1, Password::Kept, &[]),
+            restart(|want| want.options.zstd_level = 9, Password::Kept, &[]),
         ] {
             assert_eq!(
                 (one.stops.as_slice(), one.starts.as_slice()),
@@ -325,10 +323,11 @@ mod tests {
 
     #[test]
     fn a_delay_leaves_the_receiver_running_and_is_a_statement_of_its_own() {
-        let delay = restart(|want| want.delay_seconds = 60, Password::Kept, &[]);
+        let delay = restart(|want| want.options.delay_seconds = 60, Password::Kept, &[]);
         assert_eq!(delay.rounds, [Round { threads: Threads::Applier, options: vec!["SOURCE_DELAY"] }]);
         assert_eq!((delay.stops.as_slice(), delay.starts.as_slice()), (&["applier"][..], &["applier"][..]));
-        let both = restart(|want| (want.delay_seconds, want.retry_count) = (60, 1), Password::Kept, &[]);
+        let both =
+            restart(|want| (want.options.delay_seconds, want.options.retry_count) = (60, 1), Password::Kept, &[]);
         assert_eq!(
             both.rounds.iter().map(|round| round.threads).collect::<Vec<_>>(),
             [Threads::Applier, Threads::Receiver]
@@ -339,10 +338,28 @@ mod tests {
     #[test]
     fn relay_logs_are_dropped_where_no_thread_runs() {
         assert!(restart(|want| want.auto_position = false, Password::Kept, &[]).drops_relay_logs);
-        assert!(restart(|want| want.retry_count = 1, Password::Kept, &["applier"]).drops_relay_logs);
-        assert!(restart(|want| want.delay_seconds = 1, Password::Kept, &["receiver"]).drops_relay_logs);
-        let resumed = restart(|want| want.retry_count = 1, Password::Kept, &["receiver"]);
+        assert!(restart(|want| want.options.retry_count = 1, Password::Kept, &["applier"]).drops_relay_logs);
+        assert!(restart(|want| want.options.delay_seconds = 1, Password::Kept, &["receiver"]).drops_relay_logs);
+        let resumed = restart(|want| want.options.retry_count = 1, Password::Kept, &["receiver"]);
         assert_eq!((resumed.stops.as_slice(), resumed.holds_applier), (&["applier"][..], true), "{resumed:?}");
+    }
+
+    #[test]
+    fn what_was_before_is_all_that_the_receiver_reads_but_for_a_password_that_nobody_knows() {
+        let settings = sample::channel().settings;
+        let before = |restart: &Restart, knows| {
+            restart.before(&settings, knows).iter().map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        let tls = restart(|want| want.tls = Tls::Required, Password::Anew, &[]);
+        let files = ["SOURCE_SSL_CA", "SOURCE_SSL_VERIFY_SERVER_CERT"];
+        assert_eq!((before(&tls, false), tls.changes_password()), (files.to_vec(), true));
+        assert_eq!(before(&tls, true), ["SOURCE_USER", files[0], files[1]]);
+        assert_eq!(tls.before(&settings, true)[1].1, "/etc/mysql/tls/ca.crt");
+        let delay = restart(|want| want.options.delay_seconds = 60, Password::Kept, &[]);
+        assert!(before(&delay, true).is_empty(), "the applier's own");
+        let both = restart(|want| (want.auto_position, want.port) = (false, 1), Password::Kept, &[]);
+        assert_eq!(before(&both, true), ["SOURCE_PORT", "SOURCE_HEARTBEAT_PERIOD"]);
+        assert!(!both.changes_password());
     }
 
     #[test]
@@ -383,12 +400,7 @@ mod tests {
             client_certificate: None,
             get_public_key: false,
             auto_position: true,
-            connect_retry: 10,
-            retry_count: 86_400,
-            heartbeat_ms: 5_000,
-            compression: BTreeSet::from([Compression::Uncompressed]),
-            zstd_level: 3,
-            delay_seconds: 0,
+            options: ChannelOptions::default(),
         }
     }
 
@@ -412,12 +424,14 @@ mod tests {
             client_certificate: Some(ClientCertificate { cert: "/c.crt".into(), key: "/c.key".into() }),
             get_public_key: true,
             auto_position: false,
-            connect_retry: 60,
-            retry_count: 10,
-            heartbeat_ms: 30_500,
-            compression: BTreeSet::from([Compression::Uncompressed, Compression::Zstd]),
-            zstd_level: 9,
-            delay_seconds: 3600,
+            options: ChannelOptions {
+                connect_retry: 60,
+                retry_count: 10,
+                heartbeat_ms: 30_500,
+                compression: BTreeSet::from([Compression::Uncompressed, Compression::Zstd]),
+                zstd_level: 9,
+                delay_seconds: 3600,
+            },
         };
         let fields = channel_differences(&have, &want);
         let shown: Vec<_> = fields.iter().map(|c| (c.field.as_str(), c.before.as_str(), c.after.as_str())).collect();

@@ -49,7 +49,7 @@ pub fn lag(replica: &ServerFacts, channel: &ChannelFacts, source: Option<&GtidSe
 pub fn is_live(replica: &ServerFacts, channel: &ChannelFacts) -> bool {
     let Some(heard) = channel.last_heard else { return false };
     let silent_ms = replica.clock.duration_since(heard).as_millis();
-    channel.receiver.is_on() && silent_ms <= 2 * i128::from(channel.settings.heartbeat_ms)
+    channel.receiver.is_on() && silent_ms <= 2 * i128::from(channel.settings.options.heartbeat_ms)
 }
 
 fn bound(replica: &ServerFacts, channel: &ChannelFacts, marks: &[Mark]) -> Lag {
@@ -95,7 +95,7 @@ mod tests {
         let heard = |at: &'static str| move |c: &mut ChannelFacts| c.last_heard = Some(at.parse().unwrap());
         assert_eq!(lag_of(Some(100), &[], heard("2026-11-21T08:00:00Z")), zero, "two heartbeats of 5 s");
         assert_eq!(lag_of(Some(100), &[], heard("2026-11-21T07:59:59.999Z")), Lag::Unknown);
-        assert_eq!(lag_of(Some(100), &[], |c| c.settings.heartbeat_ms = 0), Lag::Unknown, "heartbeats are off");
+        assert_eq!(lag_of(Some(100), &[], |c| c.settings.options.heartbeat_ms = 0), Lag::Unknown, "heartbeats are off");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub mod accounts;
 pub mod applier;
 pub mod baseline;
+pub mod certificate;
 pub mod channel;
 pub mod check;
 pub mod code;

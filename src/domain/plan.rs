@@ -393,7 +393,7 @@ mod tests {
     #[test]
     fn a_difference_is_shown_field_by_field_and_a_changed_channel_is_started_again() {
         let mut facts = facts();
-        sample::replica(&mut facts, 0).channels[0].settings.retry_count = 10;
+        sample::replica(&mut facts, 0).channels[0].settings.options.retry_count = 10;
         let plan =
             plan(spec().replication(), &facts, Some(&previews(Some(object("240.0.0.9")))), Password::Kept).unwrap();
         let field = |field: &str, before: &str, after: &str| FieldChange {

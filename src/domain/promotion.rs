@@ -15,7 +15,7 @@ use super::{
 
 /// What whoever promotes may decide.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Wishes {
+pub struct PromoteOptions {
     /// Go on where the source cannot be closed, or has what does not arrive.
     pub force: bool,
     /// Enable the events that replication left disabled.
@@ -116,12 +116,12 @@ pub fn before(
     link: ReplicationLink<'_>,
     facts: &Facts,
     standing: &Standing,
-    wishes: Wishes,
+    options: PromoteOptions,
 ) -> Result<Vec<Step>, Problem> {
     if let Some(one) = standing.replicas.iter().find(|one| !one.lacks.is_empty()) {
         return Err(lacking(&format!("replica {}", one.member), &link.replication.replica_account.user, &one.lacks));
     }
-    if !wishes.force {
+    if !options.force {
         closable(link, facts, standing)?;
         running(link, facts, standing)?;
     }
@@ -149,7 +149,7 @@ pub fn before(
 }
 
 /// The steps after the channel is gone: the replica is opened, and its events run where that is wanted.
-pub fn after(standing: &Standing, wishes: Wishes) -> Vec<Step> {
+pub fn after(standing: &Standing, options: PromoteOptions) -> Vec<Step> {
     let opened = standing.replicas.iter().map(|one| {
         let target = format!("writes on replica {}", one.member);
         let closed = one.state.shown().into_iter().filter(|(_, on)| *on);
@@ -161,7 +161,7 @@ pub fn after(standing: &Standing, wishes: Wishes) -> Vec<Step> {
         };
         Step { kind: StepKind::OpenReplica, target, action }
     });
-    let enabled = events(standing).filter(|_| wishes.enable_events).map(|(_, event)| Step {
+    let enabled = events(standing).filter(|_| options.enable_events).map(|(_, event)| Step {
         kind: StepKind::EnableEvent,
         target: format!("event {}", event.quoted()),
         action: Action::Update { fields: vec![changed("STATUS", "REPLICA_SIDE_DISABLED", "ENABLED")] },
@@ -311,7 +311,7 @@ mod tests {
     fn refused(standing: &Standing, facts: &Facts) -> Problem {
         let spec = spec();
         let link = spec.replication().unwrap();
-        before(link, facts, standing, Wishes::default()).unwrap_err()
+        before(link, facts, standing, PromoteOptions::default()).unwrap_err()
     }
 
     fn shown(steps: &[Step]) -> Vec<String> {
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn the_source_is_closed_before_and_the_replica_opened_after() {
         let (spec, standing) = (spec(), standing());
-        let steps = before(spec.replication().unwrap(), &facts(), &standing, Wishes::default()).unwrap();
+        let steps = before(spec.replication().unwrap(), &facts(), &standing, PromoteOptions::default()).unwrap();
         assert_eq!(
             shown(&steps),
             [
@@ -331,8 +331,8 @@ mod tests {
             ]
         );
         let opened = ["OpenReplica writes on replica pxc-0 true", "OpenReplica writes on replica pxc-1 true"];
-        assert_eq!(shown(&after(&standing, Wishes::default())), opened);
-        let with_events = after(&standing, Wishes { enable_events: true, force: false });
+        assert_eq!(shown(&after(&standing, PromoteOptions::default())), opened);
+        let with_events = after(&standing, PromoteOptions { enable_events: true, force: false });
         assert_eq!(shown(&with_events)[2..], ["EnableEvent event `shop`.`clean``up` true"], "once for both members");
     }
 
@@ -349,8 +349,8 @@ mod tests {
         assert_eq!(refused(&Standing { sources: Vec::new(), ..standing() }, &nobody).code, Code::SourceOpen);
         assert_eq!(refused(&Standing { sources: Vec::new(), ..standing() }, &facts()).code, Code::SourceOpen);
         let spec = spec();
-        let wishes = Wishes { force: true, enable_events: false };
-        let steps = before(spec.replication().unwrap(), &facts(), &unread, wishes).unwrap();
+        let options = PromoteOptions { force: true, enable_events: false };
+        let steps = before(spec.replication().unwrap(), &facts(), &unread, options).unwrap();
         assert_eq!(
             shown(&steps)[0],
             "CloseSource writes on source pxc-0 true",
@@ -369,9 +369,12 @@ mod tests {
         assert_eq!(printed, "GRANT SYSTEM_VARIABLES_ADMIN ON *.* TO 'pxc_link'@'%';  -- on source pxc-0");
         bare.sources[0].state = Fetched::Got((CLOSED, vec!["SYSTEM_VARIABLES_ADMIN ON *.*".into()]));
         let spec = spec();
-        assert!(before(spec.replication().unwrap(), &facts(), &bare, Wishes::default()).is_ok(), "closed already");
+        assert!(
+            before(spec.replication().unwrap(), &facts(), &bare, PromoteOptions::default()).is_ok(),
+            "closed already"
+        );
         bare.replicas[1].lacks = vec!["SYSTEM_VARIABLES_ADMIN ON *.*".into()];
-        let forced = Wishes { force: true, enable_events: false };
+        let forced = PromoteOptions { force: true, enable_events: false };
         let problem = before(spec.replication().unwrap(), &facts(), &bare, forced).unwrap_err();
         assert!(problem.message.contains("replica pxc-1"), "no force opens a server: {problem:?}");
     }
@@ -398,7 +401,7 @@ mod tests {
             sample::replica(&mut cut, number).gtid_executed = gtids(all);
         }
         let link = spec.replication().unwrap();
-        assert!(before(link, &cut, &closed, Wishes::default()).is_ok());
+        assert!(before(link, &cut, &closed, PromoteOptions::default()).is_ok());
         // It is not known to have been cut there as long as somebody may still write, or something is missing.
         assert_eq!(refused(&standing(), &cut).code, Code::NotArrived);
         sample::replica(&mut cut, 1).gtid_executed = gtids("11111111-1111-1111-1111-111111111111:1-8");

@@ -429,6 +429,8 @@ pub(crate) fn facts() -> Facts {
         server: Some(Fetched::Got(server)),
         resolved: None,
         sidecar_log: None,
+        tls_files: None,
+        presented: None,
     };
     let mut carrier = server(REPLICA[0], 11);
     carrier.channels.push(channel());

@@ -52,6 +52,23 @@ impl Server {
         }
     }
 
+    /// The password that a channel has; `None` where there is no such channel, or it has none.
+    ///
+    /// # Errors
+    /// As any statement; to an account without the privilege to read it the server does not tell it.
+    pub async fn channel_password(
+        &mut self,
+        channel: &str,
+        deadline: Deadline,
+    ) -> Result<Option<SecretString>, MysqlError> {
+        let statement = statements::CHANNEL_PASSWORD;
+        let name = channel_literal(channel)?;
+        let rows = self.send(statement, &statement.filled(&[("channel", &name)]), deadline).await?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let password: Option<String> = self.field(statement, row, "password")?;
+        Ok(password.filter(|password| !password.is_empty()).map(SecretString::from))
+    }
+
     /// Starts the receiver. It returns before the receiver has connected: only observing shows whether it does.
     ///
     /// # Errors

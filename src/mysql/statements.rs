@@ -26,6 +26,7 @@ macro_rules! statements {
 statements! {
     CHANGE_REPLICATION_SOURCE "change_replication_source.sql";
     CHANNELS "channels.sql";
+    CHANNEL_PASSWORD "channel_password.sql";
     CHANNEL_THREADS "channel_threads.sql";
     CLOSE_TO_WRITES "close_to_writes.sql";
     DISABLED_EVENTS "disabled_events.sql";

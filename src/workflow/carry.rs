@@ -5,10 +5,11 @@ use std::{net::Ipv4Addr, time::Duration};
 use secrecy::SecretString;
 
 use super::{
+    former::Former,
     gather,
     lock::Lock,
     offers, prove,
-    session::{Session, cleanup_deadline},
+    session::Session,
     setup::{Finished, InMesh, Made, Options, refuse},
     sides::{Live, Sides},
     start::{self, Agreed},
@@ -20,10 +21,9 @@ use crate::{
         channel::{
             PASSWORD, Restart, Round, Threads, can_be_fetched_again, channel_differences, desired_channel, options,
         },
-        check::{Change, Check, Report, Side},
+        check::{Check, Report, Side},
         code::Code,
         desired,
-        event::Event,
         facts::{ChannelFacts, ChannelSettings, Facts, MemberFacts, ProbeEnd},
         hint::Hint,
         judge,
@@ -87,21 +87,32 @@ impl Run<'_> {
             self.fence(link, copy, member, facts, done).await?;
         }
         let mut live = self.sides.open_judged(Side::Replica, member, facts, session.deadline).await?;
-        let existing = existing(link, facts, member);
-        let restart = self.configure(link, &mut live, facts, plan, member, existing, done).await?;
-        let agreed = Agreed {
-            start: plan.writes(StepKind::Start),
-            fresh: existing.is_none(),
-            holds_applier: restart.as_ref().is_none_or(|restart| restart.holds_applier),
+        let changed = changed(link, facts, plan, member);
+        let former = match &changed {
+            Some((existing, restart)) => Some(Former::of(&mut live, existing, restart, session.deadline).await),
+            None => None,
         };
-        let started = start::staged(session, link, &mut live, member, facts, agreed, async |thread, verb| {
-            self.may_go_on("before replication was started").await?;
-            done.thread(verb, thread, &link.replication.channel, member);
-            Ok(())
-        });
-        if let Err(mut failure) = started.await {
-            if let (Some(restart), Some(existing)) = (restart.filter(|restart| restart.moves), existing) {
-                self.move_back(member, facts, &restart, existing, &mut failure).await;
+        let restart = changed.as_ref().map(|(_, restart)| restart);
+        let mark = done.mark();
+        let end = async {
+            self.configure(link, &mut live, facts, plan, member, restart, done).await?;
+            let agreed = Agreed {
+                start: plan.writes(StepKind::Start),
+                fresh: existing(link, facts, member).is_none(),
+                holds_applier: restart.is_none_or(|restart| restart.holds_applier),
+            };
+            start::staged(session, link, &mut live, member, facts, agreed, async |thread, verb| {
+                self.may_go_on("before replication was started").await?;
+                done.thread(verb, thread, &link.replication.channel, member);
+                Ok(())
+            })
+            .await
+        };
+        if let Err(mut failure) = end.await {
+            if let Some(former) = former
+                && former.put_back(session, self.sides, (member, facts), &mut failure).await
+            {
+                done.back_to(mark);
             }
             return Err(failure);
         }
@@ -140,42 +151,6 @@ impl Run<'_> {
         };
         self.session.stage(target.clone(), |()| "stopped and deleted".to_owned(), work).await?;
         Ok(())
-    }
-
-    /// Gives a channel that reaches nobody at its new address the one it had. Without that the server has forgotten whom it was
-    /// attached to, and nothing would show any more that the channel is this link's.
-    async fn move_back(
-        &self,
-        member: &str,
-        facts: &Facts,
-        restart: &Restart,
-        existing: &ChannelFacts,
-        failure: &mut Failure,
-    ) {
-        let (name, deadline) = (&existing.name, cleanup_deadline());
-        let Some(before) = restart.before(&existing.settings) else { return };
-        let moved = async {
-            // The session of before is gone where the time ran out during a statement.
-            let mut live = self.sides.open_judged(Side::Replica, member, facts, deadline).await?;
-            live.server.stop(name, Threads::Receiver, deadline).await?;
-            live.server.change_source(name, &before, None, deadline).await?;
-            if !existing.receiver.is_off() {
-                live.server.start_receiver(name, deadline).await?;
-            }
-            if !existing.applier.is_off() {
-                live.server.start_applier(name, deadline).await?;
-            }
-            live.close(deadline).await;
-            Ok::<_, Problem>(())
-        };
-        let target = format!("address of channel {name}: {}:{} again", existing.settings.host, existing.settings.port);
-        match moved.await {
-            Ok(()) => {
-                self.session.events.tell(Event::TakenBack { what: target.clone() });
-                failure.taken_back.push(Change { target, verb: "taken back" });
-            }
-            Err(problem) => failure.problems.push(problem),
-        }
     }
 
     /// Between steps a signal is heeded and the lock looked at; a step itself is never cut.
@@ -251,7 +226,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Makes or changes the channel as planned and reads it back. What of it runs meanwhile the restart says, of an existing one.
+    /// Makes or changes the channel as planned and reads it back. `restart` says what of one that is there runs meanwhile.
     #[expect(clippy::too_many_arguments, reason = "a step of a run, with everything that the plan was made from")]
     async fn configure(
         &self,
@@ -260,26 +235,23 @@ impl Run<'_> {
         facts: &Facts,
         plan: &Plan,
         member: &str,
-        existing: Option<&ChannelFacts>,
+        restart: Option<&Restart>,
         done: &mut Done,
-    ) -> Result<Option<Restart>, Failure> {
+    ) -> Result<(), Failure> {
         let Some(step) = plan.steps.iter().find(|step| step.kind == StepKind::Channel && step.action.writes()) else {
-            return Ok(None);
+            return Ok(());
         };
         self.may_go_on("before the channel was configured").await?;
         let deadline = self.session.deadline;
         let name = &link.replication.channel;
         let wanted = desired_channel(link);
         let password = self.sides.replication_password()?;
-        let restart = match (existing, &step.action) {
-            (Some(existing), Action::Update { fields }) => Some(Restart::of(existing, fields)),
-            _ => None,
-        };
-        if restart.as_ref().is_some_and(|restart| restart.drops_relay_logs) {
+        let existing = existing(link, facts, member);
+        if restart.is_some_and(|restart| restart.drops_relay_logs) {
             may_drop_relay_logs(facts, name, member)?;
         }
         let work = async {
-            if let (Some(restart), Some(existing)) = (&restart, existing) {
+            if let (Some(restart), Some(existing)) = (restart, existing) {
                 done.changed(&step.target);
                 for round in &restart.rounds {
                     let channel = Changed { name, member, existing, wanted: &wanted };
@@ -306,8 +278,7 @@ impl Run<'_> {
                 });
             Err(problem.hint(Hint::text("somebody else works on this channel: find out who, then run setup again")))
         };
-        self.session.stage(step.target.clone(), |()| "configured and read back".to_owned(), work).await?;
-        Ok(restart)
+        Ok(self.session.stage(step.target.clone(), |()| "configured and read back".to_owned(), work).await?)
     }
 }
 
@@ -357,10 +328,23 @@ fn existing<'a>(link: ReplicationLink<'_>, facts: &'a Facts, member: &str) -> Op
     server.channels.iter().find(|channel| channel.name.eq_ignore_ascii_case(&link.replication.channel))
 }
 
+/// The channel that the plan changes, and what that means for its threads.
+fn changed<'a>(
+    link: ReplicationLink<'_>,
+    facts: &'a Facts,
+    plan: &Plan,
+    member: &str,
+) -> Option<(&'a ChannelFacts, Restart)> {
+    let step = plan.steps.iter().find(|step| step.kind == StepKind::Channel)?;
+    let Action::Update { fields } = &step.action else { return None };
+    let existing = existing(link, facts, member)?;
+    Some((existing, Restart::of(existing, fields)))
+}
+
 /// CHANGE with both threads stopped deletes the relay logs (manual: CHANGE REPLICATION SOURCE TO).
 ///
 /// Judged by facts of one moment, in which the source was read after the replica: all that came in by then, it had sent.
-fn may_drop_relay_logs(facts: &Facts, name: &str, member: &str) -> Result<(), Problem> {
+pub(super) fn may_drop_relay_logs(facts: &Facts, name: &str, member: &str) -> Result<(), Problem> {
     let members = facts.client.members.got().into_iter().flatten();
     let server = members.filter(|candidate| candidate.name() == member).find_map(MemberFacts::server);
     let Some(server) = server else { return Ok(()) };

@@ -16,12 +16,12 @@ use crate::{
         code::Code,
         facts::{
             ClientFacts, ClientSurroundings, ClusterFacts, Facts, MemberFacts, MemberPlace, MeshFacts, PodFacts,
-            PxcFacts, ServerFacts, ServiceFacts, Sidecar, SourceFacts, SourceSurroundings,
+            PxcFacts, ServerFacts, ServiceFacts, Sidecar, SourceFacts, SourceSurroundings, TlsFilesFacts,
         },
         problem::{Fetched, Problem},
-        spec::{Ends, MeshLink, SecretRef, SourceLocation, SourceTarget},
+        spec::{Ends, MeshLink, ReplicationSpec, SecretRef, SourceLocation, SourceTarget},
     },
-    k8s::{Cluster, access::Named, lease, observe, pods, surroundings},
+    k8s::{Cluster, access::Named, lease, observe, pods, surroundings, tls_files},
     mesh::{objects, probe},
     mysql::Depth,
     wait::Deadline,
@@ -53,6 +53,8 @@ struct Reached {
     pod: PodFacts,
     resolved: Option<Fetched<Vec<IpAddr>>>,
     sidecar_log: Option<Fetched<Vec<String>>>,
+    tls_files: Option<Fetched<TlsFilesFacts>>,
+    presented: Option<Fetched<Vec<String>>>,
     /// `None` where nobody logs in.
     live: Option<Result<Live, Problem>>,
 }
@@ -210,6 +212,18 @@ async fn sidecar_log(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Op
     Some(pods::proxy_log(cluster, &pod.name, LOG_LINES, session.deadline.at_most(SERVER)).await.into())
 }
 
+/// The files of the channel's TLS on a member, where it names any.
+async fn tls_files(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Option<Fetched<TlsFilesFacts>> {
+    let (link, mesh) = session.spec.replication().zip(session.spec.mesh())?;
+    let ReplicationSpec { tls, client_certificate, .. } = link.replication;
+    if !link.replication.has_tls_files() {
+        return None;
+    }
+    let (client, container) = (client_certificate.as_ref(), &mesh.client.container);
+    let deadline = session.deadline.at_most(SERVER);
+    Some(tls_files::tls_files(cluster, &pod.name, container, tls, client, deadline).await.into())
+}
+
 async fn members(
     session: &Session,
     sides: &Sides,
@@ -220,18 +234,28 @@ async fn members(
 ) -> Members {
     let pods = pods::pods(cluster, selector, session.deadline.at_most(SERVER)).await.map_err(Problem::from)?;
     let reach = |pod: PodFacts| async {
-        let (live, (resolved, sidecar_log)) = tokio::join!(
+        let (live, (resolved, sidecar_log, tls_files), presented) = tokio::join!(
             async {
                 if sides.have_logins() { Some(sides.open(side, &pod.name, session.deadline).await) } else { None }
             },
             async {
                 if side == Side::Source || extent == Extent::Link {
-                    return (None, None);
+                    return (None, None, None);
                 }
-                tokio::join!(resolved(session, cluster, &pod), sidecar_log(session, cluster, &pod))
+                tokio::join!(
+                    resolved(session, cluster, &pod),
+                    sidecar_log(session, cluster, &pod),
+                    tls_files(session, cluster, &pod)
+                )
+            },
+            async {
+                if side != Side::Source || extent == Extent::Link || !session.spec.compares_certificates() {
+                    return None;
+                }
+                Some(sides.presented(&pod.name, session.deadline.at_most(SERVER)).await.into())
             },
         );
-        Reached { pod, resolved, sidecar_log, live }
+        Reached { pod, resolved, sidecar_log, tls_files, presented, live }
     };
     Ok(join_all(pods.into_iter().map(reach)).await)
 }
@@ -248,9 +272,9 @@ async fn look(session: &Session, members: Members, extent: Extent) -> Fetched<Ve
             Some(Err(problem)) => Some(Err(problem)),
             None => None,
         };
-        let Reached { pod, resolved, sidecar_log, .. } = member;
+        let Reached { pod, resolved, sidecar_log, tls_files, presented, .. } = member;
         let place = MemberPlace::Pod(Box::new(pod));
-        MemberFacts { place, server: server.map(Into::into), resolved, sidecar_log }
+        MemberFacts { place, server: server.map(Into::into), resolved, sidecar_log, tls_files, presented }
     };
     match members {
         Ok(members) => Fetched::Got(join_all(members.into_iter().map(look)).await),

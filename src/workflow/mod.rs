@@ -3,6 +3,7 @@
 mod beside;
 mod carry;
 mod entrance;
+mod former;
 mod gather;
 mod lock;
 mod offers;

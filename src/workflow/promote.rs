@@ -22,7 +22,7 @@ use crate::{
         judge::promotion::{self as judged, Promoted},
         lag,
         problem::{Fetched, Problem},
-        promotion::{self, EventName, NewSource, OldSource, Standing, Wishes, WriteState},
+        promotion::{self, EventName, NewSource, OldSource, PromoteOptions, Standing, WriteState},
         spec::ReplicationLink,
     },
     mysql::Depth,
@@ -95,7 +95,7 @@ pub(super) struct Promotion<'a> {
     link: ReplicationLink<'a>,
     facts: &'a Facts,
     standing: &'a Standing,
-    wishes: Wishes,
+    options: PromoteOptions,
     /// The members of the source that this run closed, as they were.
     closed: Vec<(String, WriteState)>,
     /// The events that this run enabled.
@@ -109,9 +109,9 @@ impl<'a> Promotion<'a> {
         link: ReplicationLink<'a>,
         facts: &'a Facts,
         standing: &'a Standing,
-        wishes: Wishes,
+        options: PromoteOptions,
     ) -> Self {
-        Self { session, sides, link, facts, standing, wishes, closed: Vec::new(), enabled: Vec::new() }
+        Self { session, sides, link, facts, standing, options, closed: Vec::new(), enabled: Vec::new() }
     }
 
     /// Closes the source and waits for what it has.
@@ -130,7 +130,7 @@ impl<'a> Promotion<'a> {
                 Ok(()) => {
                     changes.push(Change { target: closed_title(&one.member), verb: "closed" });
                 }
-                Err(problem) if self.wishes.force => {
+                Err(problem) if self.options.force => {
                     self.closed.pop();
                     self.warn(&format!("source {} is closed", one.member), &problem);
                 }
@@ -138,7 +138,7 @@ impl<'a> Promotion<'a> {
             }
         }
         match self.catch_up().await {
-            Err(problem) if self.wishes.force && problem.code != Code::Interrupted => {
+            Err(problem) if self.options.force && problem.code != Code::Interrupted => {
                 self.warn("what the source has arrives", &problem);
                 Ok(())
             }
@@ -173,7 +173,7 @@ impl<'a> Promotion<'a> {
             let text = "the source was not read after it was closed, so nobody knows what still has to arrive";
             return Err(Problem::new(Code::NotArrived, text));
         };
-        let deadline = if self.wishes.force { session.deadline.at_most(FORCED) } else { session.deadline };
+        let deadline = if self.options.force { session.deadline.at_most(FORCED) } else { session.deadline };
         let what = "what the source has arrives";
         let mut live = self.sides.open_judged(Side::Replica, carrier, self.facts, session.deadline).await?;
         let cell = tokio::sync::Mutex::new(&mut live);
@@ -238,7 +238,7 @@ impl<'a> Promotion<'a> {
             session.stage(what, |()| "read_only OFF".to_owned(), work).await?;
             changes.push(Change { target: format!("writes on replica {}", one.member), verb: "opened" });
         }
-        for (member, event) in promotion::events(self.standing).filter(|_| self.wishes.enable_events) {
+        for (member, event) in promotion::events(self.standing).filter(|_| self.options.enable_events) {
             let target = format!("event {}", event.quoted());
             let work = async {
                 let mut live = self.sides.open_judged(Side::Replica, member, self.facts, session.deadline).await?;

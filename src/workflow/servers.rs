@@ -11,7 +11,9 @@ use super::{
 use crate::{
     domain::{
         check::Side,
+        code::Code,
         facts::{ClientFacts, Facts, MemberFacts, MemberPlace, SourceFacts},
+        hint::Hint,
         problem::{Fetched, Problem},
         spec::{ClientCertificate, ReplicationLink, ServerAddress, ServerEnds, Tls},
     },
@@ -85,7 +87,17 @@ pub(super) async fn facts(session: &Session, sides: &Sides, ends: &ServerEnds, d
     );
     // The source's GTID set is read after the replica's: read before it, transactions that arrived meanwhile would look errant.
     let replica = look(session, &ends.replica, replica, depth).await;
-    let source = look(session, &ends.source, source, depth).await;
+    // A server that let somebody in forgets that the handshake before was broken off; one that showed a certificate which does not do
+    // has had one of those already.
+    let asks = depth == Depth::Whole && session.spec.compares_certificates();
+    let asks = asks && source.as_ref().err().is_none_or(|problem| problem.code == Code::TlsVerification);
+    let (source, presented) = tokio::join!(look(session, &ends.source, source, depth), async {
+        if asks { Some(sides.presented("", session.deadline.at_most(SERVER)).await.into()) } else { None }
+    });
+    let source = MemberFacts { presented, ..source };
+    let has_files = session.spec.replication().is_some_and(|link| link.replication.has_tls_files());
+    let tls_files = (depth == Depth::Whole && has_files).then(|| Fetched::Failed(out_of_sight()));
+    let replica = MemberFacts { tls_files, ..replica };
     Facts {
         at,
         source: SourceFacts {
@@ -104,6 +116,13 @@ pub(super) async fn facts(session: &Session, sides: &Sides, ends: &ServerEnds, d
     }
 }
 
+/// No statement shows a file of the server's machine to an account without the privilege FILE.
+fn out_of_sight() -> Problem {
+    let message = "the files of the channel's TLS are the replica's machine's, which is reached by SQL alone";
+    let hint = "look there, as mysqld's user: `openssl x509 -noout -subject -issuer -dates -in FILE`";
+    Problem::new(Code::TlsFilesUnseen, message).hint(Hint::text(hint))
+}
+
 async fn look(session: &Session, at: &ServerAddress, reached: Result<Live, Problem>, depth: Depth) -> MemberFacts {
     let server = match reached {
         Ok(mut live) => {
@@ -114,7 +133,14 @@ async fn look(session: &Session, at: &ServerAddress, reached: Result<Live, Probl
         Err(problem) => Err(problem),
     };
     let place = MemberPlace::Server { address: at.to_string() };
-    MemberFacts { place, server: Some(server.into()), resolved: None, sidecar_log: None }
+    MemberFacts {
+        place,
+        server: Some(server.into()),
+        resolved: None,
+        sidecar_log: None,
+        tls_files: None,
+        presented: None,
+    }
 }
 
 #[cfg(test)]

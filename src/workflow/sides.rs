@@ -20,7 +20,7 @@ use crate::{
         forward::{Forward, forward},
         secrets,
     },
-    mysql::{Depth, Encryption, Server, Target},
+    mysql::{self, Depth, Encryption, Server, Target},
     wait::Deadline,
 };
 
@@ -251,6 +251,27 @@ impl Sides {
         let (account, server_uuid) = (live.server.account().to_owned(), live.server.uuid().to_owned());
         live.close(deadline).await;
         Ok(ReceiverLogin { from: host_name(), account, server_uuid, tls: direct.tls.clone() })
+    }
+
+    /// The certificates that a member of the source shows.
+    ///
+    /// # Errors
+    /// The cluster or the server, whichever fails first.
+    pub(super) async fn presented(&self, member: &str, deadline: Deadline) -> Result<Vec<String>, Problem> {
+        let name = |place: &str| format!("{} {place}", Side::Source);
+        match &self.homes {
+            Homes::Clusters { .. } => {
+                let forward = forward(self.cluster(Side::Source)?, member, MYSQL_PORT, deadline).await?;
+                let address = forward.address();
+                let target = Target { name: name(member), host: address.ip().to_string(), port: address.port() };
+                Ok(mysql::presented(&target, deadline).await?)
+            }
+            Homes::Servers(direct) => {
+                let (at, _) = direct.way(Side::Source);
+                let target = Target { name: name(&at.to_string()), host: at.host.clone(), port: at.port };
+                Ok(mysql::presented(&target, deadline).await?)
+            }
+        }
     }
 
     async fn open_in_pod(&self, side: Side, pod: &str, login: &Login, deadline: Deadline) -> Result<Live, Problem> {

@@ -18,7 +18,7 @@ use crate::{
         errno::Cause,
         facts::{ChannelFacts, Facts, ThreadError, ThreadState},
         hint::Hint,
-        lag,
+        judge, lag,
         problem::Problem,
         spec::ReplicationLink,
     },
@@ -80,7 +80,10 @@ pub(super) async fn staged(
         // The server may show the UUID of an earlier attachment until it has asked for the present one.
         let heard_before = if starts_receiver && !agreed.fresh { before.last_heard } else { None };
         let wait = Attachment { must_be_heard: starts_receiver && !agreed.fresh, heard_before };
-        let connecting = connected(session, link, live, member, wait);
+        let connecting = async {
+            let connected = connected(session, link, live, member, wait).await;
+            connected.map_err(|problem| judge::explained(link, facts, Some(member), problem))
+        };
         session.stage(format!("receiver on {member} connects"), attached_to, connecting).await?;
     }
     let now = look(session, link, live).await?;

@@ -22,7 +22,7 @@ use crate::{
         hint::Hint,
         plan::{Action, Plan, Step, StepKind},
         problem::{Fetched, Problem},
-        promotion::{self, Standing, Wishes},
+        promotion::{self, PromoteOptions, Standing},
         spec::ReplicationLink,
     },
     error::Failure,
@@ -52,7 +52,7 @@ pub struct Options {
     /// What stays; `None` where nothing does.
     pub keep: Option<Keep>,
     /// The replica is promoted, and how.
-    pub promote: Option<Wishes>,
+    pub promote: Option<PromoteOptions>,
 }
 
 /// A teardown that knows what it would take away and has written nothing.
@@ -132,8 +132,8 @@ fn steps(session: &Session, seen: &Seen, options: Options) -> Result<Vec<Step>, 
     let Seen { facts, objects, beside, standing } = seen;
     let ending = session.spec.replication().filter(|_| options.keep != Some(Keep::Replication));
     let (before, after) = match (ending, standing, options.promote) {
-        (Some(link), Some(standing), Some(wishes)) => {
-            (promotion::before(link, facts, standing, wishes)?, promotion::after(standing, wishes))
+        (Some(link), Some(standing), Some(options)) => {
+            (promotion::before(link, facts, standing, options)?, promotion::after(standing, options))
         }
         _ => (Vec::new(), Vec::new()),
     };
@@ -218,8 +218,8 @@ async fn locked(
     let mut checks = Vec::new();
     if let Some(link) = session.spec.replication().filter(|_| options.keep != Some(Keep::Replication)) {
         match (standing, options.promote) {
-            (Some(standing), Some(wishes)) => {
-                let promotion = Promotion::new(session, sides, link, facts, standing, wishes);
+            (Some(standing), Some(options)) => {
+                let promotion = Promotion::new(session, sides, link, facts, standing, options);
                 checks = step.promote(link, promotion, gone).await?;
             }
             _ => step.end_channels(link, gone).await?,

@@ -28,6 +28,13 @@ pub(super) struct Done {
     lasting: bool,
 }
 
+/// A moment of a run.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark {
+    changes: usize,
+    lasting: bool,
+}
+
 /// Something that a run made and can take away.
 #[derive(Debug)]
 enum Made {
@@ -55,6 +62,17 @@ impl Done {
     /// What was written.
     pub(super) fn changes(&self) -> Vec<Change> {
         self.changes.clone()
+    }
+
+    /// This moment, for [`Done::back_to`].
+    pub(super) fn mark(&self) -> Mark {
+        Mark { changes: self.changes.len(), lasting: self.lasting }
+    }
+
+    /// Everything that was changed since is as it was again.
+    pub(super) fn back_to(&mut self, mark: Mark) {
+        self.changes.truncate(mark.changes);
+        self.lasting = mark.lasting;
     }
 
     /// An object was made.

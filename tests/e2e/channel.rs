@@ -32,6 +32,8 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
 
 /// The other side has no such account, or is to keep it as it is.
 const UNLOGGED: &str = "SET sql_log_bin = 0; ";
+/// What is said of a channel that a change did not do for.
+const PUT_BACK: &str = "its former settings were put back, and the receiver is connected again";
 /// What a run of so many cases with a server takes is a few seconds.
 const CASES: u32 = 96;
 /// A statement on an idle server.
@@ -168,7 +170,7 @@ fn changes() -> Checked {
     // The replica's mysqld resolves no such name, this machine does: the channel gets its old address back and goes on.
     with(&duo, "", "localhost")?;
     let ended = duo.tool().run(&["setup", "--yes", "--timeout", "12s"])?;
-    ended.fails(7, "PXL510", &["localhost"])?;
+    ended.fails(4, "PXL510", &["localhost", PUT_BACK])?;
     ended.says("taken back")?;
     duo.sql(End::Source, "INSERT INTO t.a (v) VALUES ('after a move that failed')")?;
     duo.rows_arrive()?;
@@ -309,11 +311,17 @@ fn tls() -> Checked {
         duo.tool().run(&["setup", "--yes"])?.says("nothing to change")?;
         duo.tool().run(&["verify"])?.exits(0)?;
     }
-    // A CA that did not issue the source's certificate, and one that is not there.
+    // A CA that did not issue the source's certificate, and one that is not there: the channel goes on with what it had.
     for (ca, code) in [(format!("{folder}/tls.crt"), "PXL405"), (format!("{folder}/none.crt"), "PXL406")] {
         configure(&format!("mode: verify-ca, ca: {ca}"))?;
-        duo.tool().run(&["setup", "--yes"])?.fails(7, code, &[])?;
+        let ended = duo.tool().run(&["setup", "--yes"])?;
+        ended.fails(4, code, &[PUT_BACK])?;
+        // Nobody could look at the replica's files beforehand, and that is said.
+        ended.says("PXL444")?;
+        duo.sql(End::Source, &format!("INSERT INTO t.a (v) VALUES ('{code}')"))?;
+        duo.rows_arrive()?;
     }
+    passwords_put_back(&duo, &configure)?;
     configure(&format!("mode: verify-identity, ca: {folder}/ca.crt"))?;
     duo.linked()?;
     // An account that demands a certificate.
@@ -321,11 +329,39 @@ fn tls() -> Checked {
     restart_receiver(&duo)?;
     crate::plain::soon(|| duo.tool().run(&["verify"])?.says("PXL410"))?;
     configure(&format!("mode: verify-identity, ca: {folder}/ca.crt, cert: {folder}/none.crt, key: {folder}/tls.key"))?;
-    duo.tool().run(&["setup", "--yes"])?.exits(7)?;
+    duo.tool().run(&["setup", "--yes"])?.exits(4)?;
     configure(&format!("mode: verify-identity, ca: {folder}/ca.crt, {client}"))?;
     duo.linked()?;
     duo.tool().run(&["verify"])?.exits(0)?;
     duo.tool().run(&["setup", "--yes", "--rotate-password"])?.exits(0)?;
     duo.sql(End::Source, "INSERT INTO t.a (v) VALUES ('with a certificate')")?;
     duo.rows_arrive()
+}
+
+/// A change of the TLS and of the password that does not connect: TLS is put back, the former password where it can be read.
+fn passwords_put_back(duo: &Duo, configure: &impl Fn(&str) -> Checked) -> Checked {
+    let kept =
+        || duo.sql(End::Replica, "SELECT User_password FROM mysql.slave_master_info WHERE Channel_name = 'production'");
+    configure("mode: verify-ca, ca: /nowhere/ca.crt")?;
+    let rotate = |password: &str| {
+        let retained = format!("ALTER USER repl@'%' IDENTIFIED BY '{password}' RETAIN CURRENT PASSWORD");
+        duo.sql(End::Source, &format!("{UNLOGGED}{retained}"))?;
+        let rotated = duo.tool().with("PXC_REPLICATION_PASSWORD", password);
+        let ended = rotated.run(&["setup", "--yes", "--rotate-password"])?;
+        duo.sql(End::Source, &format!("INSERT INTO t.a (v) VALUES ('{password}')"))?;
+        duo.rows_arrive()?;
+        Ok::<_, Failed>(ended)
+    };
+    let ended = rotate("second")?;
+    ended.fails(7, "PXL406", &[PUT_BACK, "its former password is not known"])?;
+    equal("the password that stays", &kept()?.as_str(), &"second")?;
+    let grant = format!("{UNLOGGED}GRANT SELECT ON mysql.slave_master_info TO pxc_link");
+    duo.sql(End::Replica, &grant)?;
+    rotate("third")?.fails(4, "PXL406", &[PUT_BACK])?;
+    equal("the password that is put back", &kept()?.as_str(), &"second")?;
+    duo.sql(End::Replica, &grant.replace("GRANT", "REVOKE").replace(" TO ", " FROM "))?;
+    let own = duo.plain.password(Account::Replication);
+    duo.sql(End::Source, &format!("{UNLOGGED}ALTER USER repl@'%' IDENTIFIED BY {}", literal(own)?))?;
+    configure("mode: required")?;
+    duo.tool().run(&["setup", "--yes", "--rotate-password"])?.exits(0)
 }

@@ -30,6 +30,7 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("facts_judge_the_same_elsewhere", saved_facts),
     ("init_writes_a_file_that_works", init_works),
     ("a_plain_channel_works_and_is_warned_of", plain_channel),
+    ("certificates_are_looked_at_and_used_through_the_mesh", certificates),
     ("a_changed_setting_is_shown_and_brought_in_line", changed_setting),
     ("sigterm_takes_back_and_ends_143", terminated),
     ("a_killed_run_is_taken_over_at_once", killed),
@@ -215,6 +216,43 @@ fn plain_channel(stage: &Stage) -> Checked {
     let ended = stage.tool().run(&SETUP)?;
     ended.exits(0)?;
     ended.says("SOURCE_SSL")
+}
+
+fn certificates(stage: &Stage) -> Checked {
+    let used = |tls: &str| {
+        let written = LINK.replace("{mode: verify-identity, ca: /etc/mysql/tls/ca.crt}", tls);
+        stage.write("tls.yaml", &written)?;
+        stage.tool().run(&["--config", "tls.yaml", "setup", "--yes", "--rotate-password"])
+    };
+    stage.linked()?;
+    let ca = "/etc/mysql/tls/ca.crt";
+    let client = |cert: &str, key: &str| format!("cert: /etc/mysql/tls/{cert}, key: {key}");
+    // What is wrong with a file is found before anything is written.
+    let writes = stage.writes()?;
+    for (tls, code, evidence) in [
+        ("{mode: verify-ca, ca: /etc/mysql/tls/none.crt}".to_owned(), "PXL406", "No such file"),
+        ("{mode: verify-ca, ca: /etc/mysql/tls/tls.key}".to_owned(), "PXL435", "PRIVATE KEY"),
+        ("{mode: verify-ca, ca: /etc/mysql/tls/tls.crt}".to_owned(), "PXL441", "CN=mysql-production"),
+        (format!("{{mode: required, {}}}", client("tls.crt", "/proc/kmsg")), "PXL434", "mode 400"),
+    ] {
+        let ended = used(&tls)?;
+        ended.fails(4, code, &[evidence])?;
+        if ended.stdout.contains("Plan") {
+            return Err(format!("a plan was made all the same\n{ended}").into());
+        }
+    }
+    if writes != stage.writes()? {
+        return Err("something was written".into());
+    }
+    let ended = used(&format!("{{mode: verify-ca, ca: {ca}, {}}}", client("tls.crt", "/etc/mysql/tls/tls.key")))?;
+    ended.exits(0)?;
+    ended.says("SOURCE_SSL_CERT")?;
+    let verified = stage.tool().run(&["--config", "tls.yaml", "verify", "-v"])?;
+    verified.exits(0)?;
+    for said in ["tls.source", "tls.issuer", "CN=mysql-production", "tls.client", "CN=mysql-dr"] {
+        verified.says(said)?;
+    }
+    stage.linked().map(drop)
 }
 
 fn changed_setting(stage: &Stage) -> Checked {

@@ -276,7 +276,7 @@ fn compose() -> Checked {
     duo.sql(End::Source, &tls.replace("{home}", &home.display().to_string()))?;
     // The new certificate names `source` and no address, so it is refused as that of 127.0.0.1.
     let refused = duo.tool().run(&["setup", "--yes"])?;
-    refused.fails(4, "PXL405", &[])?;
+    refused.fails(4, "PXL442", &["does not name `127.0.0.1`"])?;
     // By its own certificate the link stands on the accounts as they were made.
     duo.now(duo.plain.shut_down(End::Source))?;
     duo.now(duo.plain.start(End::Source, &[]))?;

@@ -152,7 +152,7 @@ codes! {
     AccessDenied 402 Unreachable "the server refuses the account" [];
     PrivilegeMissing 403 Unreachable "the account lacks a privilege" [];
     TlsRequired 404 Checks "the server demands TLS" ["repl:26"];
-    TlsVerification 405 Checks "the server's certificate is not accepted" ["mesh:55", "repl:27", "repl:28"];
+    TlsVerification 405 Checks "the server's certificate is not accepted" ["repl:27", "repl:28"];
     CaFileMissing 406 Checks "the CA file is not on the member" [];
     PublicKeyNeeded 407 Checks "the password needs TLS or the server's public key" ["mesh:54", "repl:23"];
     ServerTimedOut 408 TimedOut "the server did not answer in time" [];
@@ -166,6 +166,17 @@ codes! {
     PluginMissing 431 Checks "the source has not the account's authentication plugin" ["repl:24"];
     AccountClosed 432 Checks "the replication account is locked or its password has expired" ["repl:25"];
     ReplicationNotGranted 433 Checks "the replication account may not read the binary log" ["repl:29"];
+    TlsFileClosed 434 Checks "mysqld may not read a file of the channel's TLS" [];
+    NoCertificate 435 Checks "a file of the channel's TLS holds no certificate" [];
+    ClientFileMissing 436 Checks "the client certificate or its key is not on the member" [];
+    CertificateExpired 437 Checks "a certificate of the channel's TLS has expired" [];
+    CertificateNotYet 438 Checks "a certificate of the channel's TLS does not hold yet" [];
+    CertificateEnds 439 Checks "a certificate of the channel's TLS ends soon" [];
+    KeyMismatch 440 Checks "the key is not that of the client certificate" [];
+    OtherAuthority 441 Checks "the CA file does not lead to the source's certificate" [];
+    HostNotNamed 442 Checks "the source's certificate does not name its host" ["mesh:55"];
+    KeyUnusable 443 Checks "mysqld cannot use the key of the client certificate" [];
+    TlsFilesUnseen 444 Checks "what the channel's TLS is made of cannot be looked at" [];
 
     ChannelCannotApply 450 Checks "the channel is on a member that cannot apply" [];
     MemberOutOfStep 451 Checks "a member is not in step with its cluster" [];

@@ -8,6 +8,7 @@ mod schema;
 mod server;
 mod service;
 mod surroundings;
+mod tls_files;
 
 use std::net::IpAddr;
 
@@ -30,6 +31,7 @@ pub use surroundings::{
     ClientSurroundings, MeshConfigFacts, NamedPort, NamedRule, NamedService, OperatorChannel, OperatorFacts,
     SourceSurroundings,
 };
+pub use tls_files::{FileFacts, PathPart, ProcessUser, TlsFilesFacts};
 
 use super::problem::{Fetched, Problem};
 
@@ -138,6 +140,13 @@ pub struct MemberFacts {
     /// What the log of a sidecar that is not ready says last; `None` for any other.
     #[serde(default)]
     pub sidecar_log: Option<Fetched<Vec<String>>>,
+    /// The files of the channel's TLS, of a replica's member; `None` where the channel has none, or they were not looked at this time.
+    #[serde(default)]
+    pub tls_files: Option<Fetched<TlsFilesFacts>>,
+    /// The certificates that a source's member shows, its own first, as PEM; `None` where the channel compares none, or they were not
+    /// looked at this time.
+    #[serde(default)]
+    pub presented: Option<Fetched<Vec<String>>>,
 }
 
 /// Where a member runs.

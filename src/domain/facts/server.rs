@@ -1,7 +1,5 @@
 //! What was seen of a MySQL server and of its replication channels.
 
-use std::collections::BTreeSet;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +7,7 @@ use super::{
     super::{
         gtid::GtidSet,
         problem::Fetched,
-        spec::{ClientCertificate, Compression, Tls},
+        spec::{ChannelOptions, ClientCertificate, Tls},
     },
     Membership, RuleFacts, TablesFacts,
 };
@@ -141,18 +139,9 @@ pub struct ChannelSettings {
     pub get_public_key: bool,
     /// `SOURCE_AUTO_POSITION`.
     pub auto_position: bool,
-    /// `SOURCE_CONNECT_RETRY`, seconds.
-    pub connect_retry: u32,
-    /// `SOURCE_RETRY_COUNT`; 0 is for ever.
-    pub retry_count: u64,
-    /// `SOURCE_HEARTBEAT_PERIOD`, milliseconds; 0 is off.
-    pub heartbeat_ms: u64,
-    /// `SOURCE_COMPRESSION_ALGORITHMS`.
-    pub compression: BTreeSet<Compression>,
-    /// `SOURCE_ZSTD_COMPRESSION_LEVEL`.
-    pub zstd_level: u32,
-    /// `SOURCE_DELAY`, seconds.
-    pub delay_seconds: u32,
+    /// Its patience, its compression and its delay.
+    #[serde(flatten)]
+    pub options: ChannelOptions,
 }
 
 /// One channel of one server.

@@ -1,7 +1,7 @@
 //! Access: can both clusters and all servers be reached, and may this user and these accounts do what is needed?
 
 use super::{
-    Asked, ask, find, ids,
+    Asked, ask, certificates, find, ids,
     kubectl::{Kubectl, annotate, with},
     member, members, mesh, named,
 };
@@ -29,7 +29,7 @@ pub fn access(spec: &LinkSpec, facts: &Facts) -> Vec<Check> {
     let sides = [Side::Source, spec.client_side()];
     let Some(mesh) = spec.mesh() else {
         let members = sides.into_iter().flat_map(|side| members(facts, side).iter().map(move |one| (side, one)));
-        return members.flat_map(|(side, one)| of_server(spec, side, one)).collect();
+        return members.flat_map(|(side, one)| of_server(spec, facts, side, one)).collect();
     };
     let mut checks = clusters(spec, facts);
     for side in sides {
@@ -151,7 +151,7 @@ fn of_members(spec: MeshLink<'_>, facts: &Facts, side: Side, before: &[Check]) -
             let mut checks = vec![asked.passed([names.join(", ")])];
             for one in found {
                 checks.extend(one.in_pod().map(|one| ready(spec, facts, side, one)));
-                checks.extend(of_server(&spec, side, one));
+                checks.extend(of_server(&spec, facts, side, one));
             }
             checks
         }
@@ -191,7 +191,7 @@ fn nobody(spec: MeshLink<'_>, facts: &Facts, side: Side, asked: Asked) -> Check 
 }
 
 /// The login at a member's server, and what its account and its version allow.
-fn of_server(spec: &LinkSpec, side: Side, one: &MemberFacts) -> Vec<Check> {
+fn of_server(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> Vec<Check> {
     let subject = member(side, one);
     let (Some(link), Some(server)) = (spec.replication(), &one.server) else { return Vec::new() };
     let login = ask(ids::SERVER_LOGIN, subject.clone());
@@ -200,6 +200,9 @@ fn of_server(spec: &LinkSpec, side: Side, one: &MemberFacts) -> Vec<Check> {
             "MySQL {} at {}, server_id {}, server_uuid {}",
             server.version, server.hostname, server.server_id, server.server_uuid
         )]),
+        Fetched::Failed(problem) if problem.code == Code::TlsVerification => {
+            login.failed(certificates::explained(link, facts, None, problem.clone()))
+        }
         Fetched::Failed(problem) => login.unfetched(problem),
     };
     let privileges = ask(ids::SERVER_PRIVILEGES, subject.clone());

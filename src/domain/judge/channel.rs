@@ -1,6 +1,6 @@
 //! The channel: on one member only, configured as the link says, its receiver attached to the source, its applier running.
 
-use super::{Asked, ask, blame, ids, member, members, named, of_channel, or_empty, servers, unread};
+use super::{Asked, ask, blame, certificates, ids, member, members, named, of_channel, or_empty, servers, unread};
 use crate::domain::{
     applier,
     channel::{channel_differences, desired_channel},
@@ -393,7 +393,8 @@ fn receiver(
         | Code::TlsVerification => Cause::of(Some(error.errno), &error.text).receiver_hint(&source, user).unwrap_or_else(verify),
         _ => Cause::of(Some(error.errno), &error.text).hint(&name, user).unwrap_or_else(start),
     };
-    asked.failed(Problem::new(code, what).seen(error_words(error)).seen(threads(channel)).hint(hint))
+    let problem = Problem::new(code, what).seen(error_words(error)).seen(threads(channel)).hint(hint);
+    asked.failed(certificates::explained(spec, facts, Some(one.name()), problem))
 }
 
 /// Whether the channel's account was let in with the configured password, on the path or from this machine.

@@ -87,6 +87,10 @@ checks! {
     OPERATOR "replica.operator" Prerequisites "does no operator manage the replica's channels or open its members?";
     CHANNEL_RULES "channel.rules" Prerequisites "does no failover list move the channel?";
     CHANNEL_ENCRYPTED "channel.encrypted" Prerequisites "is what travels between the clusters encrypted?";
+    TLS_SOURCE "tls.source" Prerequisites "does the source show a certificate that holds and names its host?";
+    TLS_CA "tls.ca" Prerequisites "has the member a CA file that mysqld can use?";
+    TLS_ISSUER "tls.issuer" Prerequisites "does the member's CA file lead to the source's certificate?";
+    TLS_CLIENT "tls.client" Prerequisites "has the member a client certificate and its key that mysqld can use?";
     GTID_PURGED "gtid.purged" Prerequisites "does the source still have what the replica lacks?";
     GTID_MOVES "gtid.moves" Prerequisites "could the channel go on from every member of the replica?";
     GTID_LOCAL "gtid.local" Prerequisites "has the member of the source nothing that the others lack?";
@@ -108,10 +112,10 @@ checks! {
     EVENTS_ENABLED "promotion.events" Replication "do the events of the source run here?";
 }
 
-/// Checks that advise: they look at what surrounds a link and at the servers' tables, by permissions and privileges that are
-/// optional, to say before a setup what its proof would stumble over. Where one of them cannot be answered the proof decides, so that it stops nothing and is no more than a
+/// Checks that advise: they look at what surrounds a link, at the servers' tables and at certificates, by permissions and privileges
+/// that are optional, to say before a setup what its proof would stumble over. Where one of them cannot be answered the proof decides, so that it stops nothing and is no more than a
 /// warning in the end. A failed one stops a setup as any other does.
-const ADVISORY: [CheckId; 22] = [
+const ADVISORY: [CheckId; 26] = [
     ISTIOD_READY,
     HOST_NO_SERVICE,
     PORT_UNSHARED,
@@ -134,6 +138,10 @@ const ADVISORY: [CheckId; 22] = [
     TABLES_ENGINE,
     OPERATOR,
     MEMBER_CLUSTER,
+    TLS_SOURCE,
+    TLS_CA,
+    TLS_ISSUER,
+    TLS_CLIENT,
 ];
 
 /// Whether a check only advises: unknown, it stops no setup and counts as a warning.

@@ -1,7 +1,7 @@
 //! The login of the channel's account at the source from this machine, on a link without a mesh. It shows what a login can show and
 //! does not prove the replica's way: that the receiver does.
 
-use super::{ask, ids, of_channel, servers};
+use super::{ask, certificates, ids, of_channel, servers};
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
@@ -25,6 +25,7 @@ pub fn receiver_login(spec: ReplicationLink<'_>, facts: &Facts) -> Option<Check>
             asked.passed([format!("the replica's own receiver is connected; from this machine: {}", problem.message)])
         }
         Fetched::Failed(problem) => {
+            let problem = &certificates::explained(spec, facts, None, problem.clone());
             let code = match problem.code {
                 Code::AccessDenied => Code::ReplicationAccessDenied,
                 other => other,

@@ -6,6 +6,7 @@
 mod access;
 mod authorization;
 mod blame;
+mod certificates;
 mod channel;
 pub mod ids;
 mod kubectl;
@@ -30,6 +31,7 @@ use super::{
 };
 
 pub use access::access;
+pub use certificates::explained;
 pub use channel::{channel, channel_preflight, lag};
 pub use login::receiver_login;
 pub use mesh::{endpoints_current, mesh_objects, mesh_preflight};

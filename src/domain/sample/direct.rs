@@ -25,6 +25,8 @@ pub(crate) fn direct_facts() -> Facts {
         server: Some(Fetched::Got(server)),
         resolved: None,
         sidecar_log: None,
+        tls_files: None,
+        presented: None,
     };
     let mut replica = server(REPLICA[0], 11);
     let settings = desired_channel(direct_spec().replication().unwrap());

@@ -54,7 +54,7 @@ pub struct ClientCertificate {
 }
 
 /// What of a channel can be chosen beside where it leads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChannelOptions {
     /// Seconds between two attempts of the receiver to connect, at least 1; 10 unless given.
     pub connect_retry: u32,

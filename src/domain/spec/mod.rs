@@ -94,6 +94,11 @@ impl LinkSpec {
         }
     }
 
+    /// Whether a channel of this link compares the source's certificate with anything.
+    pub fn compares_certificates(&self) -> bool {
+        self.replication().is_some_and(|link| link.replication.tls.ca().is_some())
+    }
+
     /// The link as one that goes through a mesh, if it is one.
     pub fn mesh(&self) -> Option<MeshLink<'_>> {
         match &self.ends {
@@ -397,6 +402,13 @@ pub struct ReplicationSpec {
     pub options: ChannelOptions,
     /// When lag is a warning and when it is critical.
     pub lag: LagThresholds,
+}
+
+impl ReplicationSpec {
+    /// Whether the channel uses files of its member.
+    pub fn has_tls_files(&self) -> bool {
+        self.tls.ca().is_some() || self.client_certificate.is_some()
+    }
 }
 
 /// Bounds of the lag.

@@ -4,6 +4,7 @@ use super::{
     super::{
         access::sql_text,
         blame::{self, Lost},
+        certificates,
         kubectl::{Kubectl, Owner, owner, with},
         mesh, named,
         peer::{self, Guard},
@@ -257,7 +258,8 @@ pub(super) fn login(
             Hint::text("the error is the server's own words"),
         ),
     };
-    with_evidence(road, answer, code, what).hint(hint)
+    let problem = with_evidence(road, answer, code, what).hint(hint);
+    certificates::explained(link, road.facts, Some(&road.seen.member), problem)
 }
 
 /// The server that answered the direct probe.

@@ -12,7 +12,7 @@ mod pairs;
 mod settings;
 mod tables;
 
-use super::{ask, ids, member, members, servers, source_is_endpoints};
+use super::{ask, certificates, ids, member, members, servers, source_is_endpoints};
 use crate::domain::{
     check::{Check, CheckId, Side, Subject},
     code::Code,
@@ -59,6 +59,7 @@ pub fn prerequisites(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check> {
     checks.extend(membership::identity(facts));
     checks.extend(settings::plain(spec));
     checks.extend(settings::closed_source(spec, facts));
+    checks.extend(certificates::certificates(spec, facts));
     checks.extend(operator::operator(spec, facts));
     checks.extend(tables::of_source(spec, facts));
     checks.extend(data::compared(spec, facts));

@@ -72,7 +72,7 @@ fn a_channel_that_points_elsewhere_is_not_the_same_as_one_that_differs() {
     });
     let check = broken(ids::CHANNEL_SETTINGS, &replica(0), ("failed", Code::ChannelDiffers), |_, facts| {
         channel(facts).settings.tls = Tls::Disabled;
-        channel(facts).settings.retry_count = 10;
+        channel(facts).settings.options.retry_count = 10;
     });
     assert!(shown(&check).contains("SOURCE_RETRY_COUNT: 10 instead of 86400"), "{}", shown(&check));
 }
@@ -84,7 +84,7 @@ fn before_writing_only_what_setup_must_not_touch_stands_in_the_way() {
     assert_eq!(verdicts(&unlinked()), [("passed", None)]);
     assert_eq!(verdicts(&facts()), [("passed", None), ("passed", None)]);
     let mut differs = facts();
-    channel(&mut differs).settings.retry_count = 10;
+    channel(&mut differs).settings.options.retry_count = 10;
     assert_eq!(verdicts(&differs), [("passed", None), ("passed", None)]);
     let mut elsewhere = facts();
     channel(&mut elsewhere).settings.host = "db.example.com".to_owned();

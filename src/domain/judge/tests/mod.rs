@@ -1,6 +1,7 @@
 //! Judging, tested from facts with everything in order that are broken one at a time.
 
 mod access;
+mod certificates;
 mod channel;
 mod data;
 mod direct;
@@ -119,6 +120,10 @@ fn when_all_is_well_every_check_passes_and_every_one_is_there() {
         ids::ALL_ARRIVED,
         ids::REPLICA_OPEN,
         ids::EVENTS_ENABLED,
+        ids::TLS_SOURCE,
+        ids::TLS_CA,
+        ids::TLS_ISSUER,
+        ids::TLS_CLIENT,
     ];
     for (id, milestone, _) in ids::ALL.iter().filter(|(id, ..)| !elsewhere.contains(id)) {
         assert!(checks.iter().any(|check| check.id == *id && check.milestone == *milestone), "{id} is never judged");

@@ -315,13 +315,20 @@ impl Plain {
         for end in End::ALL {
             let tls = self.home(end).join("tls");
             files::make_dir(&tls)?;
-            let alternatives = ["localhost", "127.0.0.1"].map(str::to_owned).into();
-            let pair = authority.leaf(Subject { name: end.name(), organization: None, alternatives })?;
-            for (name, text) in
-                [("ca.crt", &authority.certificate), ("tls.crt", &pair.certificate), ("tls.key", &pair.key)]
-            {
+            // Beside the server's own certificate one that has expired, and one that names another host.
+            let mut made = vec![("ca.crt".to_owned(), authority.certificate.clone())];
+            for (file, hosts, expired) in [
+                ("tls", &["localhost", "127.0.0.1"][..], false),
+                ("expired", &["127.0.0.1"], true),
+                ("nameless", &["db.example"], false),
+            ] {
+                let alternatives = hosts.iter().map(ToString::to_string).collect();
+                let pair = authority.leaf(Subject { name: end.name(), organization: None, alternatives, expired })?;
+                made.extend([(format!("{file}.crt"), pair.certificate), (format!("{file}.key"), pair.key)]);
+            }
+            for (name, text) in made {
                 let path = tls.join(name);
-                files::write(&path, text)?;
+                files::write(&path, &text)?;
                 own(&path)?;
             }
         }

@@ -52,11 +52,12 @@ pub(crate) fn make_identities(place: &Place) -> Result<(), WorldError> {
         ]
         .map(str::to_owned)
         .into(),
+        expired: false,
     })?;
     put("kube-apiserver.crt", &server.certificate)?;
     put("kube-apiserver.key", &server.key)?;
     for (file, name, organization) in CLIENTS {
-        let pair = authority.leaf(Subject { name, organization, alternatives: Vec::new() })?;
+        let pair = authority.leaf(Subject { name, organization, ..Subject::default() })?;
         put(&format!("{file}.crt"), &pair.certificate)?;
         put(&format!("{file}.key"), &pair.key)?;
         let config = kubeconfig(&[(place, file)])?;
@@ -85,6 +86,7 @@ pub(crate) fn make_kubelet_identity(place: &Place, first: &Place) -> Result<(), 
         name: &format!("system:node:{name}"),
         organization: Some("system:nodes"),
         alternatives: vec![name, place.address().to_string()],
+        expired: false,
     })?;
     files::write(&place.path("pki/kubelet.crt"), &pair.certificate)?;
     files::write(&place.path("pki/kubelet.key"), &pair.key)?;

@@ -213,7 +213,7 @@ pub(crate) fn make_certificates(dir: &Path) -> Result<(), WorldError> {
             names.push(SOURCE_HOST.to_owned());
         }
         let pair =
-            authority.leaf(Subject { name: &format!("mysql-{cluster}"), organization: None, alternatives: names })?;
+            authority.leaf(Subject { name: &format!("mysql-{cluster}"), alternatives: names, ..Subject::default() })?;
         files::write(&dir.join(format!("{cluster}.crt")), &pair.certificate)?;
         files::write(&dir.join(format!("{cluster}.key")), &pair.key)?;
     }

@@ -41,6 +41,8 @@ pub(crate) struct Subject<'a> {
     pub organization: Option<&'a str>,
     /// DNS names and IP addresses.
     pub alternatives: Vec<String>,
+    /// The certificate has held, and does not any more.
+    pub expired: bool,
 }
 
 impl Authority {
@@ -86,6 +88,10 @@ impl Authority {
                 params.distinguished_name.push(DnType::OrganizationName, organization);
             }
             set_validity(&mut params);
+            if subject.expired {
+                params.not_before -= Duration::days(2);
+                params.not_after = OffsetDateTime::now_utc() - Duration::hours(1);
+            }
             params.use_authority_key_identifier_extension = true;
             params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
             params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];

@@ -44,8 +44,8 @@ pub(super) const LINKED: &[Fault] = &[
         name: "nameless-certificate",
         what: "the source's certificate does not name the mesh host",
         rows: &["mesh:55"],
-        code: "PXL405",
-        evidence: &["pxc-source.production.global"],
+        code: "PXL442",
+        evidence: &["does not name `pxc-source.production.global`"],
         apply: &[Act::Sql(Production, OTHER_CERTIFICATE)],
         mend: &[Act::Sql(Production, OWN_CERTIFICATE)],
         ..CHANGED

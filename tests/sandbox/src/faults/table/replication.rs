@@ -20,6 +20,19 @@ const SEEDED: Act = replica!("SET GLOBAL gtid_purged='${SOURCE_GTIDS}'");
 const DIVERGED: Act = replica!("SET gtid_next='${SOURCE_UUID}:100'; BEGIN; COMMIT; SET gtid_next='AUTOMATIC'");
 const TLS_OFF: &str = "{mode: disabled}";
 
+/// Another of the source's certificates.
+macro_rules! certificate {
+    ($name:literal) => {
+        source!(concat!(
+            "SET GLOBAL ssl_cert='../tls/",
+            $name,
+            ".crt'; SET GLOBAL ssl_key='../tls/",
+            $name,
+            ".key'; ALTER INSTANCE RELOAD TLS"
+        ))
+    };
+}
+
 pub(super) const RECEIVER: &[Fault] = &[
     Fault {
         name: "replication-locked",
@@ -143,6 +156,37 @@ pub(super) const RECEIVER: &[Fault] = &[
             Act::Server(Source, Deed::Start(&[])),
             RECEIVER_ANEW,
         ],
+        ..REPLICATION
+    },
+    Fault {
+        name: "expired-certificate",
+        what: "the source's certificate has expired",
+        code: "PXL437",
+        evidence: &["expired at", "CN=source"],
+        mended_by: Mender::Table,
+        // A server that runs takes no certificate that has expired; one that starts does.
+        apply: &[
+            Act::Server(Source, Deed::ShutDown),
+            Act::Server(Source, Deed::Shell("cp my.cnf my.cnf.good; sed -i s:/tls/tls[.]:/tls/expired.: my.cnf")),
+            Act::Server(Source, Deed::Start(&[])),
+            RECEIVER_ANEW,
+        ],
+        mend: &[
+            Act::Server(Source, Deed::ShutDown),
+            Act::Server(Source, Deed::Shell("cat my.cnf.good > my.cnf")),
+            Act::Server(Source, Deed::Start(&[])),
+            RECEIVER_ANEW,
+        ],
+        ..REPLICATION
+    },
+    Fault {
+        name: "another-name",
+        what: "the source's certificate names another host",
+        code: "PXL442",
+        evidence: &["does not name `127.0.0.1`", "it names db.example"],
+        mended_by: Mender::Table,
+        apply: &[certificate!("nameless"), RECEIVER_ANEW],
+        mend: &[certificate!("tls"), RECEIVER_ANEW],
         ..REPLICATION
     },
     Fault {
