@@ -65,6 +65,12 @@ impl Selection {
         self.0.as_ref().is_none_or(|ids| ids.iter().any(on_the_path))
     }
 
+    /// Whether the files of a channel's TLS have to be looked at for it, by a command in each member's container.
+    pub fn looks_at_files(&self) -> bool {
+        let of_files = [ids::TLS_CA, ids::TLS_ISSUER, ids::TLS_CLIENT];
+        self.0.as_ref().is_none_or(|ids| of_files.iter().any(|id| ids.contains(id)))
+    }
+
     /// Leaves of a report what was asked for, with the checks that what is skipped waits for. Where nothing of it could be judged,
     /// the first problem stays, because it is the reason.
     pub fn apply(&self, report: &mut Report) {
@@ -145,6 +151,13 @@ mod tests {
             [(&[][..], true), (&["M0"], false), (&["sidecar.*", "M8", "access"], false), (&["M0", "path.query"], true)]
         {
             assert_eq!(only(patterns).walks(), walks, "{patterns:?}");
+        }
+    }
+
+    #[test]
+    fn files_are_looked_at_for_their_own_checks_only() {
+        for (patterns, looks) in [(&[][..], true), (&["M8"], false), (&["tls.source"], false), (&["tls.*"], true)] {
+            assert_eq!(only(patterns).looks_at_files(), looks, "{patterns:?}");
         }
     }
 

@@ -33,8 +33,8 @@ const LOG_LINES: usize = 5;
 /// How much is gathered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// Everything.
-    Whole,
+    /// Everything; the files of the channel's TLS only where they are wanted, as that takes a command in each member's container.
+    Whole { files: bool },
     /// Without what surrounds the link and without the servers' tables, which change seldom and take a request a part.
     Link,
 }
@@ -42,7 +42,7 @@ pub(crate) enum Extent {
 impl Extent {
     fn depth(self) -> Depth {
         match self {
-            Self::Whole => Depth::Whole,
+            Self::Whole { .. } => Depth::Whole,
             Self::Link => Depth::Brief,
         }
     }
@@ -87,13 +87,25 @@ async fn in_mesh(session: &Session, mesh: MeshLink<'_>, sides: &Sides, extent: E
     Facts { at, source, client, paths: Vec::new(), receiver_login: None, objects: None }
 }
 
-/// Looks at the link again and takes over what was seen before of what surrounds it, and of the path.
+/// Looks at the link again and takes over what was seen before of what surrounds it, of the path, and of certificates.
 pub(crate) async fn again(session: &Session, sides: &Sides, known: &Facts) -> Facts {
     let mut facts = facts(session, sides, Extent::Link).await;
     facts.source.surroundings.clone_from(&known.source.surroundings);
     facts.client.surroundings.clone_from(&known.client.surroundings);
     facts.paths.clone_from(&known.paths);
+    keep_certificates(&mut facts.source.members, &known.source.members);
+    keep_certificates(&mut facts.client.members, &known.client.members);
     facts
+}
+
+fn keep_certificates(now: &mut Fetched<Vec<MemberFacts>>, before: &Fetched<Vec<MemberFacts>>) {
+    let (Fetched::Got(now), Fetched::Got(before)) = (now, before) else { return };
+    for one in now {
+        if let Some(before) = before.iter().find(|before| before.name() == one.name()) {
+            one.tls_files.clone_from(&before.tls_files);
+            one.presented.clone_from(&before.presented);
+        }
+    }
 }
 
 type Members = Result<Vec<Reached>, Problem>;
@@ -153,7 +165,7 @@ async fn around_source(session: &Session, mesh: MeshLink<'_>, sides: &Sides, ext
         observe::policies(cluster, deadline),
         async {
             match extent {
-                Extent::Whole => surroundings::source(cluster, deadline).await,
+                Extent::Whole { .. } => surroundings::source(cluster, deadline).await,
                 Extent::Link => SourceSurroundings::unread(&not_looked_at()),
             }
         },
@@ -183,7 +195,7 @@ async fn around_client(session: &Session, sides: &Sides, extent: Extent) -> Clie
     let istiods = facts.got().map_or(&[][..], |facts| &facts.istiods);
     let (mesh, surroundings) = tokio::join!(mesh(cluster, &facts, deadline), async {
         match extent {
-            Extent::Whole => surroundings::client(cluster, istiods, deadline).await,
+            Extent::Whole { .. } => surroundings::client(cluster, istiods, deadline).await,
             Extent::Link => ClientSurroundings::unread(&not_looked_at()),
         }
     });
@@ -213,10 +225,15 @@ async fn sidecar_log(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Op
 }
 
 /// The files of the channel's TLS on a member, where it names any.
-async fn tls_files(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Option<Fetched<TlsFilesFacts>> {
+async fn tls_files(
+    session: &Session,
+    cluster: &Cluster,
+    pod: &PodFacts,
+    extent: Extent,
+) -> Option<Fetched<TlsFilesFacts>> {
     let (link, mesh) = session.spec.replication().zip(session.spec.mesh())?;
     let ReplicationSpec { tls, client_certificate, .. } = link.replication;
-    if !link.replication.has_tls_files() {
+    if extent != (Extent::Whole { files: true }) || !link.replication.has_tls_files() {
         return None;
     }
     let (client, container) = (client_certificate.as_ref(), &mesh.client.container);
@@ -245,7 +262,7 @@ async fn members(
                 tokio::join!(
                     resolved(session, cluster, &pod),
                     sidecar_log(session, cluster, &pod),
-                    tls_files(session, cluster, &pod)
+                    tls_files(session, cluster, &pod, extent)
                 )
             },
             async {

@@ -299,7 +299,7 @@ async fn settle(
 async fn look(session: &Session, sides: &Sides) -> Facts {
     let (what, begun) = ("both sides answer".to_owned(), Instant::now());
     session.events.tell(Event::Started { what: what.clone() });
-    let facts = gather::facts(session, sides, Extent::Whole).await;
+    let facts = gather::facts(session, sides, Extent::Whole { files: true }).await;
     let took_seconds = begun.elapsed().as_secs_f64();
     let (source, client) = (&facts.source.members, &facts.client.members);
     session.events.tell(if let Some(code) = silent(source).or(silent(client)) {

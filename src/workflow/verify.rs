@@ -39,7 +39,7 @@ pub async fn look(session: &Session, selection: &Selection) -> (Report, Facts) {
     let described = if walks { described(session, &sides).await } else { None };
     let ((mut facts, objects), ahead) = tokio::join!(
         async {
-            let facts = gather::facts(session, &sides, Extent::Whole).await;
+            let facts = gather::facts(session, &sides, Extent::Whole { files: selection.looks_at_files() }).await;
             let objects = wanted::compared(session, &sides, &facts).await;
             (facts, objects)
         },
