@@ -64,7 +64,10 @@ pub(super) fn certificates(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Chec
 /// The cause of a problem with what was seen of both, where it is a handshake's and the certificates say why that failed; else the
 /// problem itself. `replica` is the member whose files were used, if any was.
 pub fn explained(spec: ReplicationLink<'_>, facts: &Facts, replica: Option<&str>, problem: Problem) -> Problem {
+    // rustls names the first thing that it found wrong, and then that is the cause, whatever else may be wrong.
+    let of_issuer = problem.evidence.iter().any(|line| line.contains("UnknownIssuer"));
     let asks: &[_] = match problem.code {
+        Code::TlsVerification if of_issuer => &[ids::TLS_ISSUER],
         Code::TlsVerification => &[ids::TLS_SOURCE, ids::TLS_ISSUER, ids::TLS_CLIENT],
         Code::CaFileMissing => &[ids::TLS_CA],
         _ => return problem,

@@ -368,3 +368,15 @@ fn a_handshake_that_failed_is_told_by_its_cause() {
     assert_eq!(verdict(&check), ("failed", Some(Code::CertificateExpired)));
     assert!(shown(&check).contains("handshake with source pxc-0 failed\nexpired"), "{check:?}");
 }
+
+#[test]
+fn an_issuer_that_is_not_known_is_not_explained_by_a_name() {
+    let mut world = World::new();
+    world.source(0, &["other.example"], GOOD);
+    for (said, code) in [("NotValidForName", Code::HostNotNamed), ("UnknownIssuer", Code::TlsVerification)] {
+        let refused = Problem::new(Code::TlsVerification, "the TLS handshake with source pxc-0 failed")
+            .seen(format!("invalid peer certificate: {said}"));
+        sample::sources(&mut world.facts)[0].server = Some(Fetched::Failed(refused));
+        assert_eq!(verdict(&world.check(ids::SERVER_LOGIN, &source(0))), ("failed", Some(code)), "{said}");
+    }
+}
