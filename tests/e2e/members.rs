@@ -23,6 +23,10 @@ const NAME: &str = "members";
 const PATIENCE: Duration = Duration::from_secs(90);
 const EVERY: Duration = Duration::from_millis(500);
 
+/// The databases that are not the server's own.
+const LEFT: &str = "SELECT schema_name FROM information_schema.schemata \
+                    WHERE schema_name NOT IN ('mysql', 'sys', 'performance_schema', 'information_schema')";
+
 /// The replica's members and the tool pointed at them.
 struct Group<'a> {
     stage: &'a Stage,
@@ -31,8 +35,12 @@ struct Group<'a> {
 
 fn follows(stage: &Stage) -> Checked {
     stage.unlinked()?;
-    // Earlier trials may have purged what an empty group needs.
-    let table = "RESET BINARY LOGS AND GTIDS; DROP DATABASE IF EXISTS members; CREATE DATABASE members; \
+    // Earlier trials may have purged what an empty group needs, and left tables that no GTID stands for any more.
+    let left = stage.sql(Cluster::Production, LEFT)?;
+    for database in left.lines() {
+        stage.sql(Cluster::Production, &format!("DROP DATABASE `{database}`"))?;
+    }
+    let table = "RESET BINARY LOGS AND GTIDS; CREATE DATABASE members; \
                  CREATE TABLE members.a (id INT AUTO_INCREMENT PRIMARY KEY, v VARCHAR(40))";
     stage.sql(Cluster::Production, table)?;
     stage.runtime.block_on(stage.world.make_group(NAME, 3, Ha::SinglePrimary))?;
