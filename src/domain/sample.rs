@@ -1,5 +1,6 @@
 //! A link and its facts with everything in order, for tests to break one thing at a time.
 
+mod change;
 mod direct;
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
@@ -22,6 +23,7 @@ use super::{
     },
 };
 
+pub(crate) use change::{got, replica, replicas, source, sources};
 pub(crate) use direct::{direct_facts, direct_spec};
 
 /// `server_uuid` of the source's members.
@@ -476,30 +478,4 @@ pub(crate) fn unlinked() -> Facts {
         got(one.server.as_mut().unwrap()).channels.clear();
     }
     facts
-}
-
-/// The fact, to be changed.
-pub(crate) fn got<T>(fact: &mut Fetched<T>) -> &mut T {
-    match fact {
-        Fetched::Got(fact) => fact,
-        Fetched::Failed(problem) => panic!("not fetched: {problem:?}"),
-    }
-}
-
-pub(crate) fn sources(facts: &mut Facts) -> &mut Vec<MemberFacts> {
-    got(&mut facts.source.members)
-}
-
-pub(crate) fn replicas(facts: &mut Facts) -> &mut Vec<MemberFacts> {
-    got(&mut facts.client.members)
-}
-
-/// The server of a member of the source, by number.
-pub(crate) fn source(facts: &mut Facts, number: usize) -> &mut ServerFacts {
-    got(sources(facts)[number].server.as_mut().unwrap())
-}
-
-/// The server of a member of the replica, by number.
-pub(crate) fn replica(facts: &mut Facts, number: usize) -> &mut ServerFacts {
-    got(replicas(facts)[number].server.as_mut().unwrap())
 }
