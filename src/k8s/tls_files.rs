@@ -21,8 +21,9 @@ const KEPT: usize = 1 << 20;
 /// text of the file before it.
 fn script() -> String {
     let label = r"s/^\(-----BEGIN [A-Z0-9 ]*-----\).*/| \1/p";
+    // A key's block comes first: it may stand where a certificate was cut off.
     let certificates = format!(
-        "sed -n -e '/^-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/,/^-----END/{{' -e 's/^/| /p' -e d -e '}}' -e '{label}'"
+        "sed -n -e '/PRIVATE KEY/,/-----END/{{' -e '{label}' -e d -e '}}' -e '/^-----BEGIN [A-Z0-9 ]*CERTIFICATE-----/,/^-----END/{{' -e 's/^/| /p' -e d -e '}}' -e '{label}'"
     );
     let labels = format!("sed -n -e '{label}' -e 's/^Proc-Type: 4,ENCRYPTED.*/| ENCRYPTED/p'");
     format!(
@@ -199,6 +200,9 @@ mod tests {
         assert_eq!(facts.ca.unwrap().text.unwrap(), CERTIFICATE.repeat(2));
         let labelled = format!("-----BEGIN PRIVATE KEY-----\n{CERTIFICATE}-----BEGIN PRIVATE KEY-----\n");
         assert_eq!(facts.certificate.unwrap().text.unwrap(), labelled);
+        let cut = write(&dir, "cut.pem", &format!("-----BEGIN CERTIFICATE-----\nMIIB\n{KEY}{CERTIFICATE}"));
+        let (out, _) = looked_at(Paths { ca: &cut, certificate: &cut, key: "" });
+        assert!(!out.contains("c2VjcmV0") && out.contains("MIIB"), "{out}");
         let file = facts.key.unwrap();
         assert_eq!(file.text.unwrap(), "-----BEGIN RSA PRIVATE KEY-----\nENCRYPTED\n");
         let way: Vec<&str> = file.way.iter().map(|part| part.path.as_str()).collect();
