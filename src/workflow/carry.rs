@@ -109,7 +109,14 @@ impl Run<'_> {
             .await
         };
         if let Err(mut failure) = end.await {
+            // Where nothing was changed nothing is put back, nor where somebody else has the lock by now.
+            let own = match self.lock {
+                Some(lock) => lock.check().await.is_ok(),
+                None => true,
+            };
             if let Some(former) = former
+                && done.since(mark)
+                && own
                 && former.put_back(session, self.sides, (member, facts), &mut failure).await
             {
                 done.back_to(mark);
@@ -134,17 +141,19 @@ impl Run<'_> {
         self.may_go_on("before a second copy of the channel was taken away").await?;
         let work = async {
             let mut live = self.sides.open_judged(Side::Replica, copy.name(), facts, deadline).await?;
-            done.fenced(&target);
+            done.stopped(&target);
             live.server.stop(name, Threads::Both, deadline).await?;
             // More may have come in since it was judged.
             let now = live.observe(Depth::Brief, deadline).await?;
             let own = |channel: &&ChannelFacts| channel.name.eq_ignore_ascii_case(name);
             let members = facts.client.members.got().into_iter().flatten();
-            if let (Some(channel), Some(stays)) =
-                (now.channels.iter().find(own), members.into_iter().find(|one| one.name() == stays))
-            {
+            let stays = members.into_iter().find(|one| one.name() == stays).ok_or_else(|| {
+                Problem::new(Code::Internal, format!("{stays}, which keeps the channel, is no member of the replica"))
+            })?;
+            if let Some(channel) = now.channels.iter().find(own) {
                 plan::may_go(facts, channel, (copy.name(), &now), stays)?;
             }
+            done.fenced();
             live.server.reset_all(name, deadline).await?;
             live.close(deadline).await;
             Ok(())

@@ -112,8 +112,9 @@ impl<'a> Former<'a> {
         }
         live.server.stop(name, Threads::Receiver, deadline).await?;
         let mut applies = now.is_some_and(|now| !now.applier.is_off());
-        // With one thread running the server keeps the relay logs. What an unknown server sent must not be applied.
-        if !applies && !was.applier.is_off() && code != Some(Code::UnknownSource) {
+        // With one thread running the server keeps the relay logs. What an unknown server sent, or may have sent, must not be applied.
+        let known = code != Some(Code::UnknownSource) && !self.restart.holds_applier;
+        if !applies && !was.applier.is_off() && known {
             live.server.start_applier(name, deadline).await?;
             applies = true;
         }

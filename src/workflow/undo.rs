@@ -69,6 +69,11 @@ impl Done {
         Mark { changes: self.changes.len(), lasting: self.lasting }
     }
 
+    /// Whether anything was changed since.
+    pub(super) fn since(&self, mark: Mark) -> bool {
+        self.changes.len() > mark.changes
+    }
+
     /// Everything that was changed since is as it was again.
     pub(super) fn back_to(&mut self, mark: Mark) {
         self.changes.truncate(mark.changes);
@@ -116,10 +121,17 @@ impl Done {
         self.lasting = true;
     }
 
-    /// A copy of the channel was taken away from a member.
-    pub(super) fn fenced(&mut self, target: &str) {
-        self.changes.push(Change { target: target.to_owned(), verb: "deleted" });
+    /// A copy of the channel was stopped, to be taken away.
+    pub(super) fn stopped(&mut self, target: &str) {
+        self.changes.push(Change { target: target.to_owned(), verb: "stopped" });
         self.lasting = true;
+    }
+
+    /// The copy that was stopped last was taken away from its member.
+    pub(super) fn fenced(&mut self) {
+        if let Some(copy) = self.changes.last_mut() {
+            copy.verb = "deleted";
+        }
     }
 
     /// A thread was started or stopped.
