@@ -200,7 +200,7 @@ fn of_server(spec: &LinkSpec, facts: &Facts, side: Side, one: &MemberFacts) -> V
             "MySQL {} at {}, server_id {}, server_uuid {}",
             server.version, server.hostname, server.server_id, server.server_uuid
         )]),
-        Fetched::Failed(problem) if problem.code == Code::TlsVerification => {
+        Fetched::Failed(problem) if side == Side::Source && problem.code == Code::TlsVerification => {
             login.failed(certificates::explained(link, facts, None, problem.clone()))
         }
         Fetched::Failed(problem) => login.unfetched(problem),

@@ -32,7 +32,7 @@ pub(super) struct Command {
     pub argv: Vec<String>,
     /// What it gets on standard input, which ends there; nothing otherwise.
     pub stdin: Option<SecretString>,
-    /// What it may take, counted from when the gate opens.
+    /// What it may take, counted from when the gate opens; a batch is followed for the longest of its commands.
     pub limit: Duration,
 }
 

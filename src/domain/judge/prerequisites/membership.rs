@@ -81,9 +81,15 @@ fn bring_back(side: Side, name: &str, membership: &Membership) -> Hint {
     };
     match membership {
         Membership::Galera(_) => Hint::text(text).sql(name, "SHOW GLOBAL STATUS LIKE 'wsrep_%'"),
-        Membership::Group(_) => Hint::text(text)
-            .sql(name, "SELECT * FROM performance_schema.replication_group_members")
-            .sql(name, "START GROUP_REPLICATION"),
+        Membership::Group(member) => {
+            let hint = Hint::text(text).sql(name, "SELECT * FROM performance_schema.replication_group_members");
+            // Any other has not left the group: it recovers, or waits for the others (manual: "Group Replication Server States").
+            match member.state.as_str() {
+                "OFFLINE" => hint.sql(name, "START GROUP_REPLICATION"),
+                "ERROR" => hint.sql(name, "STOP GROUP_REPLICATION").sql(name, "START GROUP_REPLICATION"),
+                _ => hint,
+            }
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! Settings that replication works without, and that decide how it ends when a server restarts or somebody else writes.
 
-use super::super::{Asked, ask, ids, members, named, servers};
+use super::super::{Asked, ask, ids, members, named, servers, unread};
 use crate::domain::{
     check::{Check, Side, Subject},
     code::Code,
-    facts::{ChannelFacts, Facts, MemberFacts, RuleFacts, RuleKind, ServerFacts},
+    facts::{ChannelFacts, Facts, MemberFacts, RuleFacts, RuleKind, ServerFacts, Standing},
     hint::Hint,
-    problem::Problem,
+    problem::{Fetched, Problem},
     quote,
     spec::{ReplicationLink, Tls},
 };
@@ -34,18 +34,28 @@ pub(super) fn read_only(side: Side, one: &MemberFacts, server: &ServerFacts, ask
 /// Told only where nobody can write on any member of the source: a promotion that was cut leaves it so.
 pub(super) fn closed_source(spec: ReplicationLink<'_>, facts: &Facts) -> Option<Check> {
     let sources: Vec<_> = servers(facts, Side::Source).collect();
-    if sources.is_empty() || !sources.iter().all(|(_, server)| server.super_read_only) {
+    let all_closed = sources.iter().all(|(_, server)| server.super_read_only);
+    // One that was not read may be the primary of a group, whose others are closed rightly.
+    if sources.is_empty() || !all_closed || unread(facts, Side::Source).is_some() {
         return None;
     }
+    let may_be_opened = |server: &ServerFacts| match &server.membership {
+        None => true,
+        Some(Fetched::Got(membership)) => membership.standing() >= Standing::OutOfStep,
+        Some(Fetched::Failed(_)) => false,
+    };
     let text = format!(
         "if a promotion was cut here, run `pxc-link teardown --source {} --promote` again, which goes on; if this is to stay the source, open it",
         spec.name
     );
     let (mut problem, mut hint) =
         (Problem::new(Code::SourceClosed, "no member of the source takes writes"), Hint::text(text));
-    for (one, _) in sources {
+    for (one, server) in sources {
         let name = named(Side::Source, one);
         problem = problem.seen(format!("{name}: super_read_only ON"));
+        if !may_be_opened(server) {
+            continue;
+        }
         hint = hint.sql(&name, "RESET PERSIST IF EXISTS super_read_only").sql(&name, "SET GLOBAL read_only = OFF");
     }
     Some(ask(ids::SOURCE_WRITABLE, Subject::Link).warned(problem.hint(hint)))

@@ -54,6 +54,24 @@ fn a_member_out_of_step_is_told_and_one_that_is_not_seen_stops_nothing() {
 }
 
 #[test]
+fn a_member_is_started_only_where_it_has_left_its_group() {
+    for (state, printed) in [
+        ("OFFLINE", &["SELECT", "START GROUP_REPLICATION"][..]),
+        ("ERROR", &["SELECT", "STOP GROUP_REPLICATION", "START GROUP_REPLICATION"]),
+        ("RECOVERING", &["SELECT"]),
+    ] {
+        let mut facts = facts();
+        in_group(&mut facts, ["PRIMARY", ""]);
+        if let Some(Fetched::Got(Membership::Group(member))) = &mut sample::replica(&mut facts, 1).membership {
+            member.state = state.to_owned();
+        }
+        let commands = commands(&of(&facts, &replica(1)));
+        assert_eq!(commands.len(), printed.len(), "{commands:?}");
+        assert!(commands.iter().zip(printed).all(|(command, begin)| command.starts_with(begin)), "{commands:?}");
+    }
+}
+
+#[test]
 fn two_sides_are_two_clusters() {
     let mut facts = facts();
     let uuid = |uuid: &str| Some(uuid.to_owned());

@@ -4,8 +4,9 @@ use super::{broken, check_of, commands, replica, shown, source, unread, verdict}
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
-    facts::Facts,
+    facts::{Facts, GroupMember, Membership},
     judge::{ids, prerequisites},
+    problem::Fetched,
     sample::{self, REPLICA, SOURCE, endpoints_spec, facts, gtids, replicas, sources, spec},
 };
 
@@ -235,6 +236,20 @@ fn a_source_on_which_nobody_can_write_is_warned_of() {
     assert_eq!(told(&facts), None, "another member takes them");
     sample::source(&mut facts, 1).super_read_only = true;
     assert_eq!(told(&facts), Some((("warned", Some(Code::SourceClosed)), 4)));
+    let group = |role: &str| {
+        Some(Fetched::Got(Membership::Group(GroupMember {
+            state: "ONLINE".into(),
+            role: role.into(),
+            single_primary: true,
+            members: 2,
+            unreachable: 0,
+        })))
+    };
+    sample::source(&mut facts, 0).membership = group("PRIMARY");
+    sample::source(&mut facts, 1).membership = group("SECONDARY");
+    assert_eq!(told(&facts), Some((("warned", Some(Code::SourceClosed)), 2)), "a secondary stays closed");
+    sample::sources(&mut facts)[0].server = Some(unread(Code::ServerUnreachable));
+    assert_eq!(told(&facts), None, "the primary may be the one that was not read");
 }
 
 #[test]
