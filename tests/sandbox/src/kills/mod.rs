@@ -162,6 +162,9 @@ impl<'a> Kills<'a> {
         let kill = Some(Kill { request, moment: Moment::Unanswered, other });
         let setup = Job::Setup.arguments();
         let first = self.run(setup, kill).await?;
+        if !self.ground.requests().has_killed() {
+            return Err(KillsError::Wrong(format!("setup ended before its request {request}")));
+        }
         pair.kill(end).await?;
         pair.start(end, &[]).await?;
         self.good(setup).await?;
