@@ -274,9 +274,9 @@ fn compose() -> Checked {
     let tls = "SET GLOBAL ssl_ca='{home}/ca.crt'; SET GLOBAL ssl_cert='{home}/source.crt'; SET GLOBAL ssl_key='{home}/source.key'; ALTER INSTANCE RELOAD TLS";
     let home = duo.plain.home(End::Source).join("tls/made");
     duo.sql(End::Source, &tls.replace("{home}", &home.display().to_string()))?;
-    // The new certificate names `source` and no address, so it is refused as that of 127.0.0.1.
+    // The new certificate is of an authority that the pair does not know.
     let refused = duo.tool().run(&["setup", "--yes"])?;
-    refused.fails(4, "PXL442", &["does not name `127.0.0.1`"])?;
+    refused.fails(4, "PXL405", &["UnknownIssuer"])?;
     // By its own certificate the link stands on the accounts as they were made.
     duo.now(duo.plain.shut_down(End::Source))?;
     duo.now(duo.plain.start(End::Source, &[]))?;
