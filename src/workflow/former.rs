@@ -84,7 +84,7 @@ impl<'a> Former<'a> {
             first.evidence.push(told);
             if !has_former_password {
                 first.evidence.push(format!(
-                    "its former password is not known: the account may not SELECT from mysql.slave_master_info; the configured one stays, and after it is corrected `pxc-link setup --source {} --rotate-password` gives that to the channel",
+                    "its former password could not be read from mysql.slave_master_info; the configured one stays, and after it is corrected `pxc-link setup --source {} --rotate-password` gives that to the channel",
                     session.spec.name
                 ));
             }

@@ -6,6 +6,14 @@ use super::{
 };
 use crate::plain::End::{Replica, Source};
 
+/// A source that was restarted with another certificate is restarted with its own.
+const OWN_CERTIFICATE_AGAIN: &[Act] = &[
+    Act::Server(Source, Deed::ShutDown),
+    Act::Server(Source, Deed::Shell("cat my.cnf.good > my.cnf")),
+    Act::Server(Source, Deed::Start(&[])),
+    RECEIVER_ANEW,
+];
+
 /// A seed brings the source's accounts along: what is done to one on the source then finds it on the replica too.
 const ACCOUNT_ON_BOTH: Act = replica!("SET sql_log_bin=0; CREATE USER IF NOT EXISTS repl ACCOUNT LOCK");
 /// The receiver logs in again; one that waits for its next attempt would do so after up to ten seconds.
@@ -150,12 +158,7 @@ pub(super) const RECEIVER: &[Fault] = &[
             Act::Server(Source, Deed::Start(&[])),
             RECEIVER_ANEW,
         ],
-        mend: &[
-            Act::Server(Source, Deed::ShutDown),
-            Act::Server(Source, Deed::Shell("cat my.cnf.good > my.cnf")),
-            Act::Server(Source, Deed::Start(&[])),
-            RECEIVER_ANEW,
-        ],
+        mend: OWN_CERTIFICATE_AGAIN,
         ..REPLICATION
     },
     Fault {
@@ -171,12 +174,7 @@ pub(super) const RECEIVER: &[Fault] = &[
             Act::Server(Source, Deed::Start(&[])),
             RECEIVER_ANEW,
         ],
-        mend: &[
-            Act::Server(Source, Deed::ShutDown),
-            Act::Server(Source, Deed::Shell("cat my.cnf.good > my.cnf")),
-            Act::Server(Source, Deed::Start(&[])),
-            RECEIVER_ANEW,
-        ],
+        mend: OWN_CERTIFICATE_AGAIN,
         ..REPLICATION
     },
     Fault {
