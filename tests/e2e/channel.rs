@@ -353,7 +353,7 @@ fn passwords_put_back(duo: &Duo, configure: &impl Fn(&str) -> Checked) -> Checke
         Ok::<_, Failed>(ended)
     };
     let ended = rotate("second")?;
-    ended.fails(7, "PXL406", &[PUT_BACK, "its former password is not known"])?;
+    ended.fails(7, "PXL406", &[PUT_BACK, "its former password could not be read"])?;
     equal("the password that stays", &kept()?.as_str(), &"second")?;
     let grant = format!("{UNLOGGED}GRANT SELECT ON mysql.slave_master_info TO pxc_link");
     duo.sql(End::Replica, &grant)?;
