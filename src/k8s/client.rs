@@ -9,7 +9,10 @@ use kube::{
 
 use tokio::time::Instant;
 
-use super::error::{K8sError, Target};
+use super::{
+    connection,
+    error::{K8sError, Target},
+};
 use crate::{domain::spec::ClusterRef, wait::Deadline};
 
 /// A cluster that answered, with the namespace of the members.
@@ -102,7 +105,7 @@ async fn made(config: Config, target: &Arc<Target>, deadline: Deadline) -> Resul
     std::thread::spawn(move || {
         let _inside = runtime.enter();
         // Nobody waits for the client any more once the deadline has passed.
-        let _given_up = sender.send(Client::try_from(config));
+        let _given_up = sender.send(connection::client(config));
     });
     let what = "making credentials";
     match deadline.bound(receiver).await {

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod apply;
 pub mod client;
+mod connection;
 pub mod coredns;
 pub mod error;
 pub mod exec;
