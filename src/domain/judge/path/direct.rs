@@ -48,6 +48,12 @@ pub(super) fn is_answer(end: &ProbeEnd) -> bool {
 }
 
 impl Road<'_> {
+    /// Whether every endpoint that was asked past the mesh answered.
+    pub(super) fn answers_straight(&self) -> bool {
+        let answers = |direct: &DirectFacts| direct.answer.got().is_some_and(|answer| is_answer(&answer.end));
+        !self.seen.direct.is_empty() && self.seen.direct.iter().all(answers)
+    }
+
     /// The check, after all others of the path.
     pub(super) fn direct(&self, checks: &[Check]) -> Check {
         let asked = self.ask(ids::ENDPOINT_DIRECT);

@@ -55,8 +55,11 @@ pub(super) fn look_at_service(road: &Road<'_>) -> Vec<Remedy> {
     look.collect()
 }
 
-/// The endpoint refuses.
+/// The sidecar's connection fails at once.
 pub(super) fn refused(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
+    if road.answers_straight() {
+        return kept_off(road, answer);
+    }
     let what = format!("{} refuses the connection: nothing listens there, or a firewall rejects it", target(road));
     let operator = pods(road.facts, Side::Source).find_map(|one| match owner(one.pod) {
         Owner::Operator(resource) => Some(resource),
@@ -69,6 +72,21 @@ pub(super) fn refused(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
     }
     with_evidence(road, answer, Code::EndpointRefused, what).hint(with(
         Hint::text("see that the source's Service still has that node port and a ready pod behind it, then run setup again to take over its present addresses"),
+        commands,
+    ))
+}
+
+/// The sidecar cannot connect to what answers its own pod. A sidecar that takes a change of its cluster in fails so for a moment
+/// (seen on the sandbox).
+fn kept_off(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
+    let what = format!(
+        "the sidecar of `{}` cannot connect to {}, which answers the same pod past the sidecar",
+        road.seen.member,
+        target(road)
+    );
+    let commands = road.kubectl().map(|kubectl| kubectl.line_bare(&["get", "destinationrules", "--all-namespaces"]));
+    with_evidence(road, answer, Code::PathBroken, what).hint(with(
+        Hint::text("ask again if something has just changed; else look for what only the sidecar meets: TLS that a DestinationRule has it speak, or a firewall rule about user 1337"),
         commands,
     ))
 }

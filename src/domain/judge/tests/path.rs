@@ -18,6 +18,8 @@ const READING: &str =
 const LOGIN: &str =
     "ERROR 2013 (HY000): Lost connection to MySQL server at 'reading authorization packet', system error: 104";
 
+const REFUSED: &str = "ERROR 2003 (HY000): Can't connect to MySQL server on '198.18.0.11:31306' (111)";
+
 /// The probe's client ended so.
 pub(super) fn error(took_ms: u64, errno: u16, text: &str) -> ProbeAnswer {
     ProbeAnswer {
@@ -163,6 +165,7 @@ fn a_refusal_is_told_from_silence_by_its_speed() {
     let me = &replica(0);
     let refused = broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::EndpointRefused), |_, facts| {
         probe(facts, error(90, 2013, READING), 1, 1);
+        straight(facts, &error(40, 2003, REFUSED));
     });
     let text = shown(&refused);
     assert!(text.contains("cx_total +1, cx_connect_fail +1") && text.contains("198.18.0.11:31306"), "{text}");
@@ -178,11 +181,13 @@ fn a_refusal_is_told_from_silence_by_its_speed() {
     // What the endpoint itself says wins over the time the probe through the mesh took.
     broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::EndpointRefused), |_, facts| {
         probe(facts, error(2_500, 2013, READING), 1, 1);
-        straight(
-            facts,
-            &error(40, 2003, "ERROR 2003 (HY000): Can't connect to MySQL server on '198.18.0.11:31306' (111)"),
-        );
+        straight(facts, &error(40, 2003, REFUSED));
     });
+    // It answers past the sidecar, so that nothing of the network refuses.
+    let kept_off = broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::PathBroken), |_, facts| {
+        probe(facts, error(90, 2013, READING), 1, 1);
+    });
+    assert!(shown(&kept_off).contains("which answers the same pod past the sidecar"), "{kept_off:?}");
     let mut facts = facts();
     probe(&mut facts, error(90, 2013, READING), 1, 1);
     rest_is_skipped(&facts, ids::ENDPOINT_ACCEPTS);
