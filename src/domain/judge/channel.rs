@@ -2,6 +2,8 @@
 
 mod copies;
 
+use std::time::Duration;
+
 use self::copies::{placed, threads, unique};
 use super::{Asked, ask, blame, certificates, ids, member, named, of_channel, or_empty, servers, unread};
 use crate::domain::{
@@ -93,13 +95,17 @@ pub fn channel_preflight(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check>
     std::iter::once(unique).chain(placed).chain(settings).collect()
 }
 
-/// Judges how far behind the replica is, against the link's thresholds.
+/// Judges how far behind the replica is, against the link's thresholds, which begin where the wanted delay ends.
 pub fn lag(spec: ReplicationLink<'_>, subject: Subject, lag: Lag) -> Check {
     let asked = ask(ids::REPLICATION_LAG, subject);
+    let delay = Duration::from_secs(spec.replication.options.delay_seconds.into());
     let LagThresholds { warning, critical } = spec.replication.lag;
+    let [warning, critical] = [warning, critical].map(|threshold| threshold + delay);
     let high = |bound| {
+        let wanted =
+            if delay.is_zero() { String::new() } else { format!(", of which {delay:?} are `replication.delay`") };
         Problem::new(Code::LagHigh, format!("the replica is {lag} behind, above {bound:?}"))
-            .seen(format!("warning from {warning:?}, critical from {critical:?}"))
+            .seen(format!("warning from {warning:?}, critical from {critical:?}{wanted}"))
             .hint(Hint::text("see whether the receiver or the applier is behind: rows of performance_schema.replication_applier_status_by_worker that do not move, or flow control of the replica's own cluster"))
     };
     match lag {

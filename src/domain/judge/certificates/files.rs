@@ -119,6 +119,11 @@ impl Place<'_> {
                 Err(flaw) => lesser = Some(flaw),
             }
         }
+        let unshown = members(self.facts, Side::Source)
+            .iter()
+            .filter(|source| matches!(source.presented, Some(Fetched::Failed(_))))
+            .map(|source| format!("{}: not compared, as its certificate was not seen", named(Side::Source, source)));
+        lines.extend(unshown);
         lesser.map_or(Ok(lines), Err)
     }
 

@@ -321,6 +321,10 @@ fn what_cannot_be_looked_at_is_unknown_and_stops_nothing() {
         "not the container's to read"
     );
     assert_eq!(blocking(&judge(&world.spec, &world.facts)), None);
+    sample::sources(&mut world.facts)[1].presented = Some(unread(Code::TlsFilesUnseen));
+    let check = world.check(ids::TLS_ISSUER, me);
+    let unseen = check.evidence.iter().any(|line| line.contains("pxc-1: not compared"));
+    assert!(verdict(&check).0 == "passed" && unseen, "one of several: {check:?}");
     for one in sample::sources(&mut world.facts) {
         one.presented = Some(unread(Code::TlsFilesUnseen));
     }
