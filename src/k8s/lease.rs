@@ -50,11 +50,16 @@ pub async fn facts(cluster: &Cluster, link: &str, deadline: Deadline) -> Result<
 }
 
 /// Takes the link's lock: makes the Lease, or takes it over when it was released, its holder is a process of this host that
-/// ended, or it expired and is not renewed while it is watched.
+/// ended, or it expired and is not renewed while it is watched, for 10 s; `watching` is told the holder when that begins.
 ///
 /// # Errors
 /// `Locked` when another run holds it, and whatever a request can fail with.
-pub async fn acquire(cluster: &Cluster, link: &str, deadline: Deadline) -> Result<Held, K8sError> {
+pub async fn acquire(
+    cluster: &Cluster,
+    link: &str,
+    deadline: Deadline,
+    watching: impl Fn(&str),
+) -> Result<Held, K8sError> {
     let (name, me) = (name(link), Holder::me());
     let mut expired: Option<String> = None;
     loop {
@@ -74,6 +79,7 @@ pub async fn acquire(cluster: &Cluster, link: &str, deadline: Deadline) -> Resul
                             return Err(locked(cluster, &name, &lease));
                         }
                         expired = Some(version);
+                        watching(lease.spec.and_then(|spec| spec.holder_identity).as_deref().unwrap_or("nobody"));
                         tokio::time::sleep(RENEWAL).await;
                         continue;
                     }

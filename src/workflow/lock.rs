@@ -1,6 +1,8 @@
 //! The lock of a link while it is written to: a Lease beside the replica's pods, or a named lock of the replica's server.
 
-use tokio::sync::Mutex;
+use std::cell::Cell;
+
+use tokio::{sync::Mutex, time::Instant};
 
 use super::{
     session::{Session, cleanup_deadline},
@@ -39,7 +41,7 @@ impl Lock {
     pub(super) async fn take(session: &Session, sides: &Sides) -> Result<Self, Problem> {
         let spec = &session.spec;
         if spec.mesh().is_some() {
-            return Ok(Self::Lease(lease::acquire(sides.client()?, &spec.name, session.deadline).await?));
+            return Self::lease(session, sides).await;
         }
         let Some(link) = spec.replication() else { return Ok(Self::Nowhere) };
         let channel = link.replication.channel.clone();
@@ -65,6 +67,26 @@ impl Lock {
                 Ok(Self::Nowhere)
             }
         }
+    }
+
+    /// Takes the Lease, and tells where the lock of a run that died elsewhere has to be watched before.
+    async fn lease(session: &Session, sides: &Sides) -> Result<Self, Problem> {
+        let watched = Cell::new(None);
+        let watching = |holder: &str| {
+            let what = format!("lock of {holder}, not renewed for 30 s: watched for 10 s");
+            session.events.tell(Event::Started { what: what.clone() });
+            watched.set(Some((what, Instant::now())));
+        };
+        let taken = lease::acquire(sides.client()?, &session.spec.name, session.deadline, watching).await;
+        let taken = taken.map_err(Problem::from);
+        if let Some((what, since)) = watched.take() {
+            let took_seconds = since.elapsed().as_secs_f64();
+            session.events.tell(match &taken {
+                Ok(_) => Event::Done { what, seen: "taken over".to_owned(), took_seconds },
+                Err(problem) => Event::Failed { what, code: problem.code, took_seconds },
+            });
+        }
+        taken.map(Self::Lease)
     }
 
     /// Whether the lock is still this run's; asked before every step that writes.

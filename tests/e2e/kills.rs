@@ -4,7 +4,8 @@
 use std::{
     path::Path,
     process::{Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use libtest_mimic::Failed;
@@ -26,6 +27,7 @@ use crate::{
 pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("at_some_requests_of_a_world", world_sample),
     ("two_setups_on_two_hosts", two_hosts),
+    ("a_killed_one_of_another_host", killed_elsewhere),
     ("requests_do_not_grow", requests),
 ];
 
@@ -40,6 +42,10 @@ pub(crate) const PLAIN: &[(&str, plain::Body)] = &[
 /// 95, 99 and 26, 158 and 62 to 67; how often a sidecar and a receiver are asked whether they are ready is left to chance.
 const MOST: [(&[&str], usize, usize); 3] =
     [(&["setup", "--yes"], 290, 110), (&["verify"], 104, 33), (&["teardown", "--yes"], 164, 70)];
+/// What a setup takes at the most to get its lock.
+const KNOWN: Duration = Duration::from_secs(20);
+/// When the lock of a run that was killed has expired in any case.
+const EXPIRES: Duration = Duration::from_secs(31);
 /// Added to each request and its answer, so that what does not wait for another is seen not to.
 const DELAY: Duration = Duration::from_millis(100);
 
@@ -122,15 +128,53 @@ fn world_sample(stage: &Stage) -> Checked {
     })
 }
 
+/// A setup on a machine of another name, which knows nothing of this one's processes; it dies with the process that is started.
+fn elsewhere(stage: &Stage) -> Command {
+    let mut there = Command::new("unshare");
+    there.args([
+        "--uts",
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "sh",
+        "-c",
+        "hostname elsewhere && exec \"$0\" setup --yes",
+    ]);
+    there.arg(tool()).current_dir(stage.folder.path()).env_clear().envs(stage.world.environment());
+    there
+}
+
+/// The lock of a run that was killed on another host holds for its 30 s, is watched for another 10 and then taken over.
+fn killed_elsewhere(stage: &Stage) -> Checked {
+    stage.unlinked()?;
+    let mut there = elsewhere(stage);
+    let mut there = there.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    let lease = ["--context", "dr", "-n", "pxc", "get", "leases", "-o", "jsonpath={.items[*].spec.holderIdentity}"];
+    let begun = Instant::now();
+    while !stage.kubectl(&lease)?.contains("elsewhere") {
+        if begun.elapsed() > KNOWN {
+            return Err("the setup elsewhere took no lock".into());
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    there.kill()?;
+    there.wait()?;
+    let refused = stage.tool().run(&["setup", "--yes"])?;
+    refused.fails(4, "PXL209", &["holder elsewhere", "free 30 s after its last renewal"])?;
+    thread::sleep(EXPIRES);
+    let taken = stage.tool().run(&["setup", "--yes"])?;
+    taken.exits(0)?;
+    taken.says("lock of elsewhere")?;
+    taken.says("taken over")?;
+    stage.tool().run(&["verify", "--wait", "20s"])?.exits(0)
+}
+
 /// The same setup here and on a machine of another name, which knows nothing of this one's processes.
 fn two_hosts(stage: &Stage) -> Checked {
     stage.unlinked()?;
     let here = stage.tool().command(&["setup", "--yes"]);
-    let mut there = Command::new("unshare");
-    there.args(["--uts", "--pid", "--fork", "sh", "-c", "hostname elsewhere && exec \"$0\" setup --yes"]).arg(tool());
-    there.current_dir(stage.folder.path()).env_clear().envs(stage.world.environment());
     let mut runs = Vec::new();
-    for mut command in [here, there] {
+    for mut command in [here, elsewhere(stage)] {
         runs.push(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?);
     }
     let mut good = 0;
