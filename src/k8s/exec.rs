@@ -1,12 +1,14 @@
 //! Running a command in a container: started, told what it waits for, and followed to its end.
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc};
 
+use futures::{Stream, StreamExt};
 use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Status};
 use kube::{
     Api,
     api::{AttachParams, AttachedProcess},
 };
+use secrecy::{ExposeSecret, SecretString};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     time::Instant,
@@ -64,54 +66,50 @@ pub async fn start(
 }
 
 impl Running {
-    /// Hands the command its standard input, which may hold a secret: it is sent and kept nowhere. It stays open until the command
-    /// has ended, which must know itself how much to read: older servers cannot be told of its end without losing output. What
+    /// Hands the command its standard input as it comes, which may hold secrets: it is sent and kept nowhere. It stays open until
+    /// the command has ended, also when no more of it comes: older servers cannot be told of its end without losing output. What
     /// comes on standard output is told as it comes. Gives the exit code, 0 to 255, and standard error, at most 64 KiB.
     ///
     /// # Errors
-    /// `Pod` when it could not be started after all or the stream breaks, `TimedOut`. A command that ends with another code than
-    /// 0 is no error.
+    /// `Pod` when it could not be started after all or the stream breaks. A command that ends with another code than 0 is no error.
     pub async fn follow(
         mut self,
-        stdin: &[u8],
-        mut heard: impl FnMut(&[u8]),
-        deadline: Deadline,
+        stdin: impl Stream<Item = SecretString>,
+        heard: impl FnMut(&[u8]),
     ) -> Result<(i32, String), K8sError> {
         let (input, stdout, stderr) = (self.process.stdin(), self.process.stdout(), self.process.stderr());
         let status = self.process.take_status();
         let mut said = Vec::new();
-        let run = async {
-            let write = async {
-                let mut input = input;
+        let begun = Instant::now();
+        let write = async {
+            let (mut stdin, mut input) = (pin!(stdin), input);
+            while let Some(text) = stdin.next().await {
                 if let Some(input) = &mut input {
                     // A command may end without reading all of it.
-                    let _unread = input.write_all(stdin).await;
+                    let _unread = input.write_all(text.expose_secret().as_bytes()).await;
                 }
-                std::future::pending::<()>().await;
-            };
-            let keep = |bytes: &[u8]| {
-                let room = KEPT.saturating_sub(said.len()).min(bytes.len());
-                said.extend_from_slice(&bytes[..room]);
-            };
-            let outputs = async { tokio::join!(read(stdout, &mut heard), read(stderr, keep)) };
-            tokio::select! {
-                _ended = outputs => {}
-                () = write => {}
             }
-            match status {
-                Some(status) => status.await,
-                None => None,
-            }
+            std::future::pending::<()>().await;
         };
-        let begun = Instant::now();
-        let ended = Box::pin(deadline.bound(run)).await;
+        let keep = |bytes: &[u8]| {
+            let room = KEPT.saturating_sub(said.len()).min(bytes.len());
+            said.extend_from_slice(&bytes[..room]);
+        };
+        let outputs = async { tokio::join!(read(stdout, heard), read(stderr, keep)) };
+        tokio::select! {
+            _ended = outputs => {}
+            () = write => {}
+        }
+        let status = match status {
+            Some(status) => status.await,
+            None => None,
+        };
         let Self { target, what, pod, .. } = self;
         tracing::debug!(cluster = target.name(), took_ms = begun.elapsed().as_millis(), "{what}, to its end");
-        let broken = |detail: String| K8sError::Pod { target: target.clone(), what: what.clone(), pod, detail };
-        match ended {
-            Err(elapsed) => Err(K8sError::TimedOut { target, what, elapsed }),
-            Ok(None) => Err(broken("the stream broke before the command ended".into())),
-            Ok(Some(status)) => {
+        let broken = |detail: String| K8sError::Pod { target, what, pod, detail };
+        match status {
+            None => Err(broken("the stream broke before the command ended".into())),
+            Some(status) => {
                 let code = exit_code(&status).map_err(broken)?;
                 Ok((code, String::from_utf8_lossy(&said).trim().to_owned()))
             }

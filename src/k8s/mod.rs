@@ -18,7 +18,6 @@ pub mod secrets;
 pub mod services;
 pub mod surroundings;
 pub mod templates;
-pub mod tls_files;
 
 pub use client::Cluster;
 pub use error::K8sError;

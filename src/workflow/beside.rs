@@ -35,10 +35,7 @@ use crate::{
         observe::{self, PEER_RECORD, STUB_RECORD},
         pods, templates,
     },
-    mesh::{
-        objects,
-        probe::{self, Place},
-    },
+    mesh::{objects, probe},
     wait::{Deadline, Look, poll_until},
 };
 
@@ -167,14 +164,14 @@ impl Run<'_> {
 
 /// Waits until the mesh name resolves to the virtual address, and to nothing else, in every one of the pods.
 async fn resolved(session: &Session, sides: &Sides, pods: &[String], vip: IpAddr, what: &str) -> Result<(), Problem> {
-    let cluster = sides.client()?;
-    let container = session.mesh()?.client.container.as_str();
+    let mesh = session.mesh()?;
     let look = || async {
         let ask = |pod: &String| {
             let pod = pod.clone();
             async move {
-                let place = Place { cluster, pod: &pod, container };
-                let seen = probe::resolve(place, &session.spec.host, session.deadline.at_most(QUESTION)).await?;
+                let seen =
+                    probe::resolve(sides.place(mesh, &pod)?, &session.spec.host, session.deadline.at_most(QUESTION))
+                        .await?;
                 let shown: Vec<String> = seen.iter().map(ToString::to_string).collect();
                 let shown = if shown.is_empty() { "no answer".to_owned() } else { shown.join(", ") };
                 Ok::<_, Problem>((seen != [vip]).then(|| format!("{pod}: {shown}")))

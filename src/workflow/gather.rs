@@ -21,8 +21,11 @@ use crate::{
         problem::{Fetched, Problem},
         spec::{Ends, MeshLink, ReplicationSpec, SecretRef, SourceLocation, SourceTarget},
     },
-    k8s::{Cluster, access::Named, lease, observe, pods, surroundings, tls_files},
-    mesh::{objects, probe},
+    k8s::{Cluster, access::Named, lease, observe, pods, surroundings},
+    mesh::{
+        objects,
+        probe::{self, tls_files},
+    },
     mysql::Depth,
     wait::Deadline,
 };
@@ -207,12 +210,14 @@ fn not_looked_at() -> Problem {
 }
 
 /// What a member's resolver says of the mesh name, where its sidecar will not be the one to answer.
-async fn resolved(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Option<Fetched<Vec<IpAddr>>> {
+async fn resolved(session: &Session, sides: &Sides, pod: &PodFacts) -> Option<Fetched<Vec<IpAddr>>> {
     if pod.sidecar == Sidecar::Absent || pod.dns_capture == Some(true) {
         return None;
     }
-    let container = &session.spec.mesh()?.client.container;
-    let place = probe::Place { cluster, pod: &pod.name, container };
+    let place = match sides.place(session.spec.mesh()?, &pod.name) {
+        Ok(place) => place,
+        Err(problem) => return Some(Fetched::Failed(problem)),
+    };
     Some(probe::resolve(place, &session.spec.host, session.deadline).await.into())
 }
 
@@ -225,20 +230,17 @@ async fn sidecar_log(session: &Session, cluster: &Cluster, pod: &PodFacts) -> Op
 }
 
 /// The files of the channel's TLS on a member, where it names any.
-async fn tls_files(
-    session: &Session,
-    cluster: &Cluster,
-    pod: &PodFacts,
-    extent: Extent,
-) -> Option<Fetched<TlsFilesFacts>> {
+async fn tls_files(session: &Session, sides: &Sides, pod: &PodFacts, extent: Extent) -> Option<Fetched<TlsFilesFacts>> {
     let (link, mesh) = session.spec.replication().zip(session.spec.mesh())?;
     let ReplicationSpec { tls, client_certificate, .. } = link.replication;
     if extent != (Extent::Whole { files: true }) || !link.replication.has_tls_files() {
         return None;
     }
-    let (client, container) = (client_certificate.as_ref(), &mesh.client.container);
-    let deadline = session.deadline.at_most(SERVER);
-    Some(tls_files::tls_files(cluster, &pod.name, container, tls, client, deadline).await.into())
+    let place = match sides.place(mesh, &pod.name) {
+        Ok(place) => place,
+        Err(problem) => return Some(Fetched::Failed(problem)),
+    };
+    Some(tls_files::tls_files(place, tls, client_certificate.as_ref(), session.deadline).await.into())
 }
 
 async fn members(
@@ -260,9 +262,9 @@ async fn members(
                     return (None, None, None);
                 }
                 tokio::join!(
-                    resolved(session, cluster, &pod),
+                    resolved(session, sides, &pod),
                     sidecar_log(session, cluster, &pod),
-                    tls_files(session, cluster, &pod, extent)
+                    tls_files(session, sides, &pod, extent)
                 )
             },
             async {

@@ -24,7 +24,7 @@ use crate::{
         envoy::{self, Target},
         objects::{self, Destination},
         path::{PathParameters, Question, View, gather_path},
-        probe::{Place, mysql::Login},
+        probe::mysql::Login,
     },
     wait::{Look, poll_until},
 };
@@ -117,21 +117,18 @@ async fn walk(
     endpoints: &[Endpoint],
     patience: Duration,
 ) -> PathFacts {
-    let asked = (session.mesh(), sides.client(), question(session, sides, target.protocol));
-    let (mesh, cluster, question) = match asked {
-        (Ok(mesh), Ok(cluster), Ok(question)) => (mesh, cluster, question),
-        (Err(problem), ..) | (_, Err(problem), _) | (.., Err(problem)) => {
-            return unasked(pod, target.port, &problem);
-        }
+    let place = session.mesh().and_then(|mesh| sides.place(mesh, &pod.name));
+    let (place, question) = match (place, question(session, sides, target.protocol)) {
+        (Ok(place), Ok(question)) => (place, question),
+        (Err(problem), _) | (_, Err(problem)) => return unasked(pod, target.port, &problem),
     };
     let parameters = PathParameters { target, endpoints, question };
     let view = async {
-        match sidecar.get_or_init(|| open(session, cluster, pod)).await {
+        match sidecar.get_or_init(|| open(session, place.cluster, pod)).await {
             Ok(sidecar) => Ok(settled(session, sidecar, pod, &parameters, patience).await),
             Err(problem) => Err(problem.clone()),
         }
     };
-    let place = Place { cluster, pod: &pod.name, container: &mesh.client.container };
     gather_path(place, view, &parameters, session.deadline).await
 }
 

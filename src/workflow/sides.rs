@@ -13,13 +13,14 @@ use crate::{
         facts::{Facts, ReceiverLogin, ServerFacts},
         grants::{Grant, Role},
         problem::Problem,
-        spec::{Account, ClusterRef, Ends, ReplicationSpec, SecretRef, ServerAddress, SourceLocation},
+        spec::{Account, ClusterRef, Ends, MeshLink, ReplicationSpec, SecretRef, ServerAddress, SourceLocation},
     },
     k8s::{
         Cluster,
         forward::{Forward, forward},
         secrets,
     },
+    mesh::probe::{Place, Shells},
     mysql::{self, Depth, Encryption, Server, Target},
     wait::Deadline,
 };
@@ -38,6 +39,8 @@ pub(crate) struct Sides {
     homes: Homes,
     /// `None` on a link that carries no replication.
     logins: Option<Logins>,
+    /// Of the client's pods.
+    shells: Shells,
 }
 
 /// Where the servers of both ends run.
@@ -130,7 +133,7 @@ impl Sides {
             Ends::Mesh(mesh) => mesh,
             Ends::Servers(ends) => {
                 let homes = Homes::Servers(Direct::of(ends, session.spec.replication()));
-                return Self { homes, logins: None };
+                return Self { homes, logins: None, shells: Shells::default() };
             }
         };
         let (source, client) = tokio::join!(
@@ -147,7 +150,7 @@ impl Sides {
                 Err(Problem::new(Code::Internal, "the client's cluster was not looked at"))
             },
         );
-        Self { homes: Homes::Clusters { source, client }, logins: None }
+        Self { homes: Homes::Clusters { source, client }, logins: None, shells: Shells::default() }
     }
 
     /// Whether anybody can log in to servers.
@@ -181,6 +184,15 @@ impl Sides {
     pub(super) fn client(&self) -> Result<&Cluster, Problem> {
         let none = || Problem::new(Code::NoMesh, "the replica is a server without Kubernetes: it has no cluster");
         self.homes.client().ok_or_else(none)?.as_ref().map_err(Clone::clone)
+    }
+
+    /// The application container of one of the client's pods.
+    ///
+    /// # Errors
+    /// Why the cluster was not reached.
+    pub(super) fn place<'a>(&'a self, mesh: MeshLink<'a>, pod: &'a str) -> Result<Place<'a>, Problem> {
+        let (cluster, shells, container) = (self.client()?, &self.shells, mesh.client.container.as_str());
+        Ok(Place { cluster, shells, pod, container })
     }
 
     fn logins(&self) -> Result<&Logins, Problem> {

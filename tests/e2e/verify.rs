@@ -1,6 +1,7 @@
 //! Verify beyond its plain report: chosen checks, waiting, JUnit; and render, which shows what setup applies.
 
 use std::{
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
@@ -20,7 +21,11 @@ pub(crate) const TRIALS: &[(&str, Body)] = &[
     ("only_looks_at_what_was_asked_for", only),
     ("wait_ends_when_everything_passes", wait),
     ("junit_of_a_broken_link", junit),
+    ("no_process_stays_in_the_container", no_process),
 ];
+
+/// What a container takes to notice that its client is gone.
+const NOTICED: Duration = Duration::from_secs(10);
 
 fn render(stage: &Stage) -> Checked {
     stage.unlinked()?;
@@ -128,4 +133,44 @@ fn junit(stage: &Stage) -> Checked {
         return Err(format!("a suite with failures and skipped cases was expected\n{ended}").into());
     }
     ended.says("type=\"PXL340\"")
+}
+
+/// The first process of the container is mysqld, which reaps nobody's children: also a verify that was killed leaves none, neither
+/// running nor ended.
+fn no_process(stage: &Stage) -> Checked {
+    stage.linked()?;
+    let list = "for p in /proc/[0-9]*; do read -r line <$p/stat && echo \"$line\"; done 2>/dev/null; true";
+    let shown = ["--context", "dr", "-n", "pxc", "exec", "pxc-0", "-c", "pxc", "--", "sh", "-c", list];
+    let left = || -> Result<Vec<String>, Failed> {
+        let all = stage.kubectl(&shown)?;
+        // The server, and the shell that lists.
+        let own = |line: &&str| line.contains("(mysqld)") || line.contains("(sh) R");
+        Ok(all.lines().filter(|line| !own(line)).map(str::to_owned).collect())
+    };
+    for killed in [false, true] {
+        let mut verify = stage.tool().command(&["verify"]);
+        let mut verify = verify.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        if killed {
+            let begun = Instant::now();
+            while left()?.is_empty() {
+                if begun.elapsed() > NOTICED {
+                    return Err("verify ran nothing in the container".into());
+                }
+            }
+            verify.kill()?;
+        }
+        verify.wait()?;
+        let begun = Instant::now();
+        loop {
+            let left = left()?;
+            if left.is_empty() {
+                break;
+            }
+            if begun.elapsed() > NOTICED {
+                return Err(format!("killed: {killed}; left in the container:\n{}", left.join("\n")).into());
+            }
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+    Ok(())
 }

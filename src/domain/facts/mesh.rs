@@ -174,7 +174,7 @@ pub struct EnvoyHost {
 /// How a probe through the name ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProbeAnswer {
-    /// What probed, such as `mysql client 9.7.0 in container pxc, TLS VERIFY_IDENTITY`.
+    /// What probed, such as `mysql client in container pxc, TLS VERIFY_IDENTITY`; with its version where it failed.
     pub by: String,
     /// Wall time in milliseconds.
     pub took_ms: u64,

@@ -1,16 +1,18 @@
 //! Probes that run in a container of a client's pod: how a name resolves there, and what answers behind a name or an address, asked
 //! with what the container has.
 
-mod batch;
 pub mod http;
 pub mod mysql;
+mod shell;
 pub mod tcp;
+pub mod tls_files;
 
 use std::{iter, net::IpAddr, time::Duration};
 
 use tokio::sync::SetOnce;
 
-use self::batch::{Command, Ended, Went};
+pub use self::shell::Shells;
+use self::shell::{Command, Ended, OUTPUT, Went};
 use crate::{
     domain::{
         code::Code,
@@ -27,10 +29,12 @@ const RESOLVING: Duration = Duration::from_secs(12);
 const GRACE: Duration = Duration::from_secs(4);
 
 /// A container of a member's pod.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub struct Place<'a> {
     /// Its cluster.
     pub cluster: &'a Cluster,
+    /// The shells of the run.
+    pub shells: &'a Shells,
     /// The pod.
     pub pod: &'a str,
     /// The application container.
@@ -84,7 +88,12 @@ impl Probe {
         let seconds = longest.min(deadline.left().saturating_sub(GRACE)).as_secs().max(1);
         let argv = ["sh", "-c", script, &seconds.to_string(), host, &port.to_string()].map(ToOwned::to_owned).to_vec();
         let limit = Duration::from_secs(seconds) + GRACE;
-        Self { command: Command { argv, stdin: None, limit }, program: "a program", asked, read: Box::new(read) }
+        Self {
+            command: Command { argv, stdin: None, most: OUTPUT, limit },
+            program: "a program",
+            asked,
+            read: Box::new(read),
+        }
     }
 
     /// Everything that its program says is an answer and no error.
@@ -114,10 +123,10 @@ pub struct Answers {
 /// Looks a name up and asks everything else, side by side in one container.
 pub async fn ask(place: Place<'_>, name: &str, probes: &[Probe], gate: &Gate, deadline: Deadline) -> Answers {
     let argv = ["getent", "ahostsv4", name].map(ToOwned::to_owned).to_vec();
-    let lookup = Command { argv, stdin: None, limit: RESOLVING };
+    let lookup = Command { argv, stdin: None, most: OUTPUT, limit: RESOLVING };
     let commands: Vec<&Command> = iter::once(&lookup).chain(probes.iter().map(|probe| &probe.command)).collect();
-    let mut went = batch::run(place, &commands, gate, deadline).await.into_iter();
-    let resolved = addresses(place, went.next().expect("a batch gives an end for each command").ended);
+    let mut went = shell::run(place, &commands, gate, deadline).await.into_iter();
+    let resolved = addresses(place, went.next().expect("every command has an end").ended);
     let probes = probes.iter().zip(went).map(|(probe, went)| probe.answer(place, went)).collect();
     Answers { resolved, probes }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Command, Ended, Probe};
+use super::{Command, Ended, OUTPUT, Probe};
 use crate::{
     domain::{
         facts::ProbeEnd,
@@ -18,10 +18,13 @@ use crate::{
 const CONNECT: Duration = Duration::from_secs(8);
 
 /// Hands its standard input to the client as its only option file. With an option file of the image or of the home directory it
-/// would take options from there; the login file cannot be left out but by naming another.
+/// would take options from there; the login file cannot be left out but by naming another. A client that fails says afterwards which
+/// version it is.
 const SCRIPT: &str = "command -v mysql >/dev/null 2>&1 || exit 127
+MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\" && exit
+code=$?
 mysql --no-defaults --version </dev/null
-MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\"";
+exit $code";
 
 /// Which server answers, and how it sees the client.
 const QUERY: &str = "SELECT @@server_uuid, @@hostname, USER()";
@@ -47,7 +50,7 @@ pub fn query(host: &str, port: u16, login: Login<'_>, tls: &Tls, deadline: Deadl
     let limit = Duration::from_secs(connect + 4);
     let password = login.password.clone();
     Probe {
-        command: Command { argv, stdin: Some(option_file(login)), limit },
+        command: Command { argv, stdin: Some(option_file(login)), most: OUTPUT, limit },
         program: "mysql client",
         asked: format!("TLS {}", ssl_mode(tls)),
         read: Box::new(move |ended| end(ended, &password)),
@@ -121,13 +124,10 @@ fn quoted(value: &str) -> String {
     text
 }
 
-/// The client with its version, and the probe's end.
+/// The client, with its version where it failed, and the probe's end.
 fn end(ended: &Ended, password: &SecretString) -> (Option<String>, ProbeEnd) {
     let out = ended.out();
-    let (first, rest) = out.split_once('\n').unwrap_or((&out, ""));
-    let version = first.split_once("Ver ").and_then(|(_, rest)| rest.split_whitespace().next());
-    let version = version.map(|version| format!("mysql client {version}"));
-    let columns: Vec<&str> = rest.trim_end_matches('\n').split('\t').collect();
+    let columns: Vec<&str> = out.trim_end_matches('\n').split('\t').collect();
     if ended.code == 0
         && let [server_uuid, hostname, seen_as] = columns[..]
     {
@@ -136,8 +136,10 @@ fn end(ended: &Ended, password: &SecretString) -> (Option<String>, ProbeEnd) {
             hostname: hostname.to_owned(),
             seen_as: seen_as.to_owned(),
         };
-        return (version, answer);
+        return (None, answer);
     }
+    let version = out.rsplit_once("Ver ").and_then(|(_, rest)| rest.split_whitespace().next());
+    let version = version.map(|version| format!("mysql client {version}"));
     let said = ended.err();
     let lines: Vec<&str> = said.lines().filter(|line| !line.contains("[Warning]")).collect();
     let text = if lines.is_empty() { format!("the client ended with {}", ended.code) } else { lines.join("\n") };
@@ -172,9 +174,7 @@ mod tests {
 
     #[test]
     fn an_answer_names_the_server_and_who_it_sees() {
-        let out = format!("{VERSION}0C7A-AB\tpxc-0\trepl@198.18.0.11\n");
-        let (version, end) = end(&ended(0, &out, ""), &secret());
-        assert_eq!(version.as_deref(), Some("mysql client 9.7.0"));
+        let (_, end) = end(&ended(0, "0C7A-AB\tpxc-0\trepl@198.18.0.11\n", ""), &secret());
         let wanted = ProbeEnd::Answered {
             server_uuid: "0c7a-ab".into(),
             hostname: "pxc-0".into(),
@@ -187,7 +187,8 @@ mod tests {
     fn an_error_keeps_its_number_and_loses_warnings_and_secrets() {
         let said = "mysql: [Warning] something\nERROR 2013 (HY000): Lost connection to MySQL server at 'waiting for initial \
                     communication packet', system error: 110 s3cr3t\n";
-        let (_, end) = end(&ended(1, VERSION, said), &secret());
+        let (version, end) = end(&ended(1, VERSION, said), &secret());
+        assert_eq!(version.as_deref(), Some("mysql client 9.7.0"));
         let ProbeEnd::Error { errno, text } = end else { panic!("an error expected") };
         assert_eq!(errno, Some(2013));
         assert!(text.starts_with("ERROR 2013") && text.ends_with("system error: 110 ***"), "{text}");

@@ -1,7 +1,12 @@
 //! Looking at the files that a channel's TLS names, in a member's container, by one command. No private key leaves the container:
 //! of its file the labels of the PEM blocks are read, and the public half where the container has `openssl`.
 
-use super::{Cluster, K8sError, exec::start};
+use std::time::Duration;
+
+use super::{
+    Gate, Place, no_such_program,
+    shell::{self, Command},
+};
 use crate::{
     domain::{
         code::Code,
@@ -9,13 +14,16 @@ use crate::{
         problem::Problem,
         spec::{ClientCertificate, Tls},
     },
+    k8s::K8sError,
     wait::Deadline,
 };
 
 /// What is read of a file of certificates at the most: more than the public roots of an operating system take.
 const MOST_BYTES: u32 = 400_000;
 /// What is kept of the output: two files, and the two characters before each line of them.
-const KEPT: usize = 1 << 20;
+const KEPT: u32 = 1 << 20;
+/// What looking may take.
+const LOOKING: Duration = Duration::from_secs(10);
 
 /// Takes the paths of CA, certificate and key, empty ones for those that there are not. A line that begins with `| ` belongs to the
 /// text of the file before it.
@@ -58,11 +66,9 @@ exit 0"#
 /// Looks at the files of a channel in a container of a pod.
 ///
 /// # Errors
-/// As [`start`] and what follows it; [`Code::TlsFilesUnseen`] where the container has not what the looking takes.
+/// [`Code::TlsFilesUnseen`] where the container has not what the looking takes, and whatever a command in it can fail with.
 pub async fn tls_files(
-    cluster: &Cluster,
-    pod: &str,
-    container: &str,
+    place: Place<'_>,
     tls: &Tls,
     client: Option<&ClientCertificate>,
     deadline: Deadline,
@@ -72,25 +78,22 @@ pub async fn tls_files(
         certificate: client.map_or("", |client| &client.cert),
         key: client.map_or("", |client| &client.key),
     };
-    let script = script();
-    let argv = ["sh", "-c", &script, "sh", paths.ca, paths.certificate, paths.key];
+    let argv = ["sh", "-c", &script(), "sh", paths.ca, paths.certificate, paths.key].map(ToOwned::to_owned).to_vec();
+    let command = Command { argv, stdin: None, most: KEPT, limit: LOOKING };
+    let Place { pod, container, .. } = place;
     let unseen = |why: String| {
         let message = format!("container {container} of pod {pod} does not show the files of the channel's TLS");
         Problem::new(Code::TlsFilesUnseen, message).seen(why)
     };
-    let mut out = Vec::new();
-    let keep = |bytes: &[u8]| {
-        let room = KEPT.saturating_sub(out.len()).min(bytes.len());
-        out.extend_from_slice(&bytes[..room]);
-    };
-    let running = async { start(cluster, pod, container, &argv, deadline).await?.follow(b"", keep, deadline).await };
-    match running.await {
-        Ok((0, said)) => {
-            let facts = paths.read(container, &String::from_utf8_lossy(&out));
-            facts.ok_or_else(|| unseen(format!("`sh` and `stat` said: {said}")))
+    let mut went = shell::run(place, &[&command], &Gate::opened(), deadline).await;
+    match went.pop().expect("every command has an end").ended {
+        Ok(ended) if ended.code == 0 => {
+            let facts = paths.read(container, &ended.out());
+            facts.ok_or_else(|| unseen(format!("`sh` and `stat` said: {}", ended.err())))
         }
-        Ok((code, said)) => Err(unseen(format!("`sh` ended with {code}: {said}"))),
-        Err(K8sError::Pod { detail, .. }) if detail.contains("executable file not found") => Err(unseen(detail)),
+        Ok(ended) if ended.code == 127 => Err(unseen("it has no `od` to tell them with".to_owned())),
+        Ok(ended) => Err(unseen(format!("`sh` ended with {}: {}", ended.code, ended.err()))),
+        Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => Err(unseen(detail)),
         Err(error) => Err(error.into()),
     }
 }
