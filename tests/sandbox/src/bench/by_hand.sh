@@ -38,10 +38,10 @@ if grep -qF -e "\"$host\"" -e "\"$vip\"" <<<"$taken"; then die "the name or the 
 
 # Settings, grants and GTIDs of both.
 read -r source_uuid source_id mode source_gtids purged < <(echo \
-  "SELECT @@server_uuid, @@server_id, @@gtid_mode, REPLACE(@@gtid_executed, '\n', ''), CONCAT('-', REPLACE(@@gtid_purged, '\n', ''))" | on_source)
+  "SELECT @@server_uuid, @@server_id, @@gtid_mode, CONCAT('-', REPLACE(@@gtid_executed, '\n', '')), CONCAT('-', REPLACE(@@gtid_purged, '\n', ''))" | on_source)
 [ "$mode" = ON ] || die "GTIDs are off on the source"
 { read -r replica_id mode lost errant; grants=$(cat); } < <(echo \
-  "SELECT @@server_id, @@gtid_mode, CONCAT('-', GTID_SUBTRACT('${purged#-}', @@gtid_executed)), CONCAT('-', GTID_SUBTRACT(@@gtid_executed, '$source_gtids')); SHOW GRANTS" | on_replica)
+  "SELECT @@server_id, @@gtid_mode, CONCAT('-', GTID_SUBTRACT('${purged#-}', @@gtid_executed)), CONCAT('-', GTID_SUBTRACT(@@gtid_executed, '${source_gtids#-}')); SHOW GRANTS" | on_replica)
 [ "$mode" = ON ] && [ "$replica_id" != "$source_id" ] || die "GTIDs are off, or both have one server id"
 [ "$lost" = - ] || die "purged on the source: $lost"
 [ "$errant" = - ] || echo "by_hand: the replica has transactions of its own: ${errant#-}"
