@@ -18,11 +18,12 @@ const CARRIERS: [&str; 8] =
 /// Starts logging for the rest of the process.
 pub(super) fn start(global: &Global, printer: &Printer) {
     let chosen = match global.verbose {
-        // A request that fails is said by whoever made it, with what to do; kube logs each as an error, those too that are tried again.
+        // A request that fails is said by whoever made it, with what to do; kube's own connections, which a proxy takes, log each as
+        // an error, those too that are tried again.
         0 => "warn,kube_client::client::builder=off",
         1 => "warn,kube_client::client::builder=off,pxc_link=debug",
-        2 => "info,pxc_link=debug,kube=debug",
-        _ => "debug,pxc_link=trace,kube=debug",
+        2 => "info,pxc_link=debug,kube=debug,tower_http=debug",
+        _ => "debug,pxc_link=trace,kube=debug,tower_http=debug",
     };
     let filter = match std::env::var("PXC_LINK_LOG") {
         Ok(own) if !own.is_empty() => {

@@ -32,7 +32,8 @@ pub(super) fn client(config: Config) -> kube::Result<Client> {
         .layer(config.base_uri_layer())
         .option_layer(config.auth_layer()?)
         .layer(config.extra_headers_layer()?)
-        .layer(TraceLayer::new_for_http())
+        // A request that fails is said by whoever made it.
+        .layer(TraceLayer::new_for_http().on_failure(()))
         .map_err(BoxError::from)
         .service(http);
     Ok(ClientBuilder::new(service, config.default_namespace).build())
