@@ -23,6 +23,7 @@ use crate::domain::{
     facts::{DirectFacts, Moved, ProbeEnd},
     judge::ids,
     problem::{Fetched, Problem},
+    spec::Endpoint,
 };
 
 /// What became of a connection past the mesh.
@@ -48,10 +49,13 @@ pub(super) fn is_answer(end: &ProbeEnd) -> bool {
 }
 
 impl Road<'_> {
-    /// Whether every endpoint that was asked past the mesh answered.
+    /// Whether every endpoint that the sidecar has was asked past the mesh, and answered.
     pub(super) fn answers_straight(&self) -> bool {
+        let hosts = self.seen.envoy.got().and_then(|envoy| envoy.hosts.as_deref()).unwrap_or_default();
         let answers = |direct: &DirectFacts| direct.answer.got().is_some_and(|answer| is_answer(&answer.end));
-        !self.seen.direct.is_empty() && self.seen.direct.iter().all(answers)
+        let answered: Vec<Endpoint> =
+            self.seen.direct.iter().filter(|direct| answers(direct)).map(|direct| direct.endpoint).collect();
+        !hosts.is_empty() && hosts.iter().all(|host| answered.contains(&host.endpoint))
     }
 
     /// The check, after all others of the path.

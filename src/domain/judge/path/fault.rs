@@ -98,6 +98,9 @@ pub(super) fn silent(road: &Road<'_>, answer: &ProbeAnswer) -> Problem {
         policy.evidence.splice(0..0, road.evidence(answer));
         return policy;
     }
+    if road.answers_straight() {
+        return kept_off(road, answer);
+    }
     let what = format!("{} does not answer: packets are dropped on the way", target(road));
     let port = road.seen.envoy.got().and_then(|envoy| envoy.hosts.as_ref()?.first().map(|host| host.endpoint.port));
     let text = match port {

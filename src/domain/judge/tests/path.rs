@@ -37,7 +37,7 @@ pub(super) fn probe(facts: &mut Facts, answer: ProbeAnswer, tried: u64, failed: 
 }
 
 /// Every endpoint that is asked straight by pxc-0 ends so.
-fn straight(facts: &mut Facts, answer: &ProbeAnswer) {
+pub(super) fn straight(facts: &mut Facts, answer: &ProbeAnswer) {
     for direct in &mut facts.paths[0].direct {
         direct.answer = Fetched::Got(answer.clone());
     }
@@ -173,10 +173,12 @@ fn a_refusal_is_told_from_silence_by_its_speed() {
 
     let silent = broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::EndpointSilent), |_, facts| {
         probe(facts, error(5_050, 2013, READING), 1, 1);
+        straight(facts, &error(8_000, 2003, WAITING));
     });
     assert!(silent.problem().unwrap().hint.as_ref().unwrap().text.contains("TCP port 31306"));
     broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::EndpointSilent), |_, facts| {
         probe(facts, ProbeAnswer { by: "mysql client".into(), took_ms: 8_000, end: ProbeEnd::TimedOut }, 1, 1);
+        straight(facts, &error(8_000, 2003, WAITING));
     });
     // What the endpoint itself says wins over the time the probe through the mesh took.
     broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::EndpointRefused), |_, facts| {
@@ -186,6 +188,9 @@ fn a_refusal_is_told_from_silence_by_its_speed() {
     // It answers past the sidecar, so that nothing of the network refuses.
     let kept_off = broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::PathBroken), |_, facts| {
         probe(facts, error(90, 2013, READING), 1, 1);
+    });
+    broken(ids::ENDPOINT_ACCEPTS, me, ("failed", Code::PathBroken), |_, facts| {
+        probe(facts, error(5_050, 2013, READING), 1, 1);
     });
     assert!(shown(&kept_off).contains("which answers the same pod past the sidecar"), "{kept_off:?}");
     let mut facts = facts();

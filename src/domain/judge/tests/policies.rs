@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{broken, check_of, commands, path::probe, replica, shown, source, unread, verdict};
+use super::{
+    broken, check_of, commands,
+    path::{probe, straight},
+    replica, shown, source, unread, verdict,
+};
 use crate::domain::{
     check::{Side, Subject},
     code::Code,
@@ -301,7 +305,9 @@ fn what_may_not_be_read_is_unknown_and_of_a_source_out_of_sight_nothing_is_said(
 #[test]
 fn an_endpoint_that_is_silent_behind_a_policy_is_blamed_on_the_policy() {
     let mut facts = facts();
-    probe(&mut facts, ProbeAnswer { by: "mysql client".into(), took_ms: 8_000, end: ProbeEnd::TimedOut }, 1, 1);
+    let silent = ProbeAnswer { by: "mysql client".into(), took_ms: 8_000, end: ProbeEnd::TimedOut };
+    straight(&mut facts, &silent);
+    probe(&mut facts, silent, 1, 1);
     let accepts = |facts: &Facts| check_of(&spec(), facts, ids::ENDPOINT_ACCEPTS, &replica(0));
     assert_eq!(verdict(&accepts(&facts)), ("failed", Some(Code::EndpointSilent)));
     let closed = json!({"podSelector": {}, "policyTypes": ["Egress"], "egress": []});
