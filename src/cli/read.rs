@@ -176,6 +176,6 @@ fn note(spec: &LinkSpec, status: &LinkStatus) -> Option<String> {
         (seconds >= bound.as_secs_f64())
             .then(|| format!("above {name} threshold {}", Lag::Exactly { seconds: bound.as_secs_f64() }))
     };
-    let bounds = spec.replication()?.replication.lag;
+    let bounds = spec.replication()?.replication.lag_bounds();
     above("the critical", bounds.critical).or_else(|| above("the warning", bounds.warning))
 }

@@ -2,8 +2,6 @@
 
 mod copies;
 
-use std::time::Duration;
-
 use self::copies::{placed, threads, unique};
 use super::{Asked, ask, blame, certificates, ids, member, named, of_channel, or_empty, servers, unread};
 use crate::domain::{
@@ -98,12 +96,10 @@ pub fn channel_preflight(spec: ReplicationLink<'_>, facts: &Facts) -> Vec<Check>
 /// Judges how far behind the replica is, against the link's thresholds, which begin where the wanted delay ends.
 pub fn lag(spec: ReplicationLink<'_>, subject: Subject, lag: Lag) -> Check {
     let asked = ask(ids::REPLICATION_LAG, subject);
-    let delay = Duration::from_secs(spec.replication.options.delay_seconds.into());
-    let LagThresholds { warning, critical } = spec.replication.lag;
-    let [warning, critical] = [warning, critical].map(|threshold| threshold + delay);
+    let LagThresholds { warning, critical } = spec.replication.lag_bounds();
+    let delay = spec.replication.options.delay_seconds;
+    let wanted = if delay == 0 { String::new() } else { format!(", of which {delay} s are `replication.delay`") };
     let high = |bound| {
-        let wanted =
-            if delay.is_zero() { String::new() } else { format!(", of which {delay:?} are `replication.delay`") };
         Problem::new(Code::LagHigh, format!("the replica is {lag} behind, above {bound:?}"))
             .seen(format!("warning from {warning:?}, critical from {critical:?}{wanted}"))
             .hint(Hint::text("see whether the receiver or the applier is behind: rows of performance_schema.replication_applier_status_by_worker that do not move, or flow control of the replica's own cluster"))
@@ -122,10 +118,10 @@ pub fn lag(spec: ReplicationLink<'_>, subject: Subject, lag: Lag) -> Check {
         }
         Lag::Exactly { .. } => asked.passed([lag.to_string()]),
         // A lower bound below the threshold does not say that the lag is below it.
-        Lag::AtLeast { .. } => asked.unknown(Problem::new(
-            Code::LagUnknown,
-            format!("the replica is {lag} behind, and how much more cannot be told"),
-        )),
+        Lag::AtLeast { .. } => asked.unknown(
+            Problem::new(Code::LagUnknown, format!("the replica is {lag} behind, and how much more cannot be told"))
+                .seen(format!("warning from {warning:?}{wanted}")),
+        ),
     }
 }
 

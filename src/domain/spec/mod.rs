@@ -405,6 +405,12 @@ pub struct ReplicationSpec {
 }
 
 impl ReplicationSpec {
+    /// The thresholds of the lag, counted from the end of the wanted delay.
+    pub fn lag_bounds(&self) -> LagThresholds {
+        let delay = Duration::from_secs(self.options.delay_seconds.into());
+        LagThresholds { warning: self.lag.warning + delay, critical: self.lag.critical + delay }
+    }
+
     /// Whether the channel uses files of its member.
     pub fn has_tls_files(&self) -> bool {
         self.tls.ca().is_some() || self.client_certificate.is_some()
