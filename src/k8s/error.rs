@@ -406,7 +406,7 @@ impl From<K8sError> for Problem {
             )
             .seen(format!("holder {holder}, renewed {age_seconds} s ago"))
             .hint(target.hint(
-                "wait until it has ended; the lock of a run that died is free 30 s after its last renewal",
+                "wait until it has ended; 30 s after the last renewal of a run that died, the next one takes its lock over, after watching it for as long",
                 ["--namespace", &namespace, "get", "lease", &lease, "--output", "yaml"],
             )),
             K8sError::LockLost { target, namespace, lease, detail } => Self::new(

@@ -24,7 +24,7 @@ use super::{Cluster, K8sError, apply::MANAGER, observe::LINK_LABEL};
 use crate::{domain::facts::LeaseFacts, wait::Deadline};
 
 /// How long a renewal lasts.
-const DURATION: Duration = Duration::from_secs(30);
+pub const DURATION: Duration = Duration::from_secs(30);
 /// Between two renewals: two may fail before the lock is lost.
 const RENEWAL: Duration = Duration::from_secs(10);
 
@@ -49,19 +49,35 @@ pub async fn facts(cluster: &Cluster, link: &str, deadline: Deadline) -> Result<
     }))
 }
 
+/// What came of trying to take a lock.
+#[derive(Debug)]
+pub enum Attempt {
+    /// It is this run's.
+    Taken(Held),
+    /// Its holder seems to have died: it may be taken once it was watched for [`DURATION`] and not renewed.
+    Expired {
+        /// The holder, as [`Holder`] writes it.
+        holder: String,
+        /// Which writing of the Lease this is.
+        version: String,
+        /// Seconds since it was renewed, by this host's clock.
+        age_seconds: i64,
+    },
+}
+
 /// Takes the link's lock: makes the Lease, or takes it over when it was released, its holder is a process of this host that
-/// ended, or it expired and is not renewed while it is watched, for 10 s; `watching` is told the holder when that begins.
+/// ended, or it expired and is still the version that was watched. Another host's clock may be wrong: what counts is that nobody
+/// renews it while this run looks on (as client-go's leader election does).
 ///
 /// # Errors
-/// `Locked` when another run holds it, and whatever a request can fail with.
+/// `Locked` when another run holds it, or no time is left to watch it, and whatever a request can fail with.
 pub async fn acquire(
     cluster: &Cluster,
     link: &str,
+    watched: Option<&str>,
     deadline: Deadline,
-    watching: impl Fn(&str),
-) -> Result<Held, K8sError> {
+) -> Result<Attempt, K8sError> {
     let (name, me) = (name(link), Holder::me());
-    let mut expired: Option<String> = None;
     loop {
         let found = get(cluster, &name, deadline).await?;
         let created = found.is_none();
@@ -72,23 +88,18 @@ pub async fn acquire(
                 match state(&lease, &me, Timestamp::now(), Holder::ended) {
                     State::Free => {}
                     State::Held => return Err(locked(cluster, &name, &lease)),
-                    // Another host's clock may be wrong: what counts is that nobody renews it while this run looks on.
-                    State::Expired if expired.as_ref() == Some(&version) => {}
+                    State::Expired if watched == Some(&version) => {}
+                    State::Expired if deadline.left() < DURATION => return Err(locked(cluster, &name, &lease)),
                     State::Expired => {
-                        if deadline.left() < RENEWAL {
-                            return Err(locked(cluster, &name, &lease));
-                        }
-                        expired = Some(version);
-                        watching(lease.spec.and_then(|spec| spec.holder_identity).as_deref().unwrap_or("nobody"));
-                        tokio::time::sleep(RENEWAL).await;
-                        continue;
+                        let (holder, age_seconds) = holder_of(&lease);
+                        return Ok(Attempt::Expired { holder, version, age_seconds });
                     }
                 }
                 replace(cluster, &held_by(lease, Some(&me.to_string())), deadline).await
             }
         };
         match written {
-            Ok(lease) => return Ok(Held::keep(cluster.clone(), lease, created)),
+            Ok(lease) => return Ok(Attempt::Taken(Held::keep(cluster.clone(), lease, created))),
             Err(K8sError::Changed { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -276,15 +287,21 @@ fn held_by(mut lease: Lease, holder: Option<&str>) -> Lease {
 }
 
 fn locked(cluster: &Cluster, name: &str, lease: &Lease) -> K8sError {
-    let spec = lease.spec.clone().unwrap_or_default();
-    let age = spec.renew_time.map_or(0, |time| Timestamp::now().as_second() - time.0.as_second());
+    let (holder, age_seconds) = holder_of(lease);
     K8sError::Locked {
         target: cluster.target(),
         namespace: cluster.namespace().to_owned(),
         lease: name.to_owned(),
-        holder: spec.holder_identity.unwrap_or_default(),
-        age_seconds: age,
+        holder,
+        age_seconds,
     }
+}
+
+/// The holder of a Lease, and the seconds since it was renewed.
+fn holder_of(lease: &Lease) -> (String, i64) {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let age = spec.renew_time.map_or(0, |time| Timestamp::now().as_second() - time.0.as_second());
+    (spec.holder_identity.unwrap_or_default(), age)
 }
 
 /// Who holds a lock.

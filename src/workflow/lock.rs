@@ -1,8 +1,9 @@
 //! The lock of a link while it is written to: a Lease beside the replica's pods, or a named lock of the replica's server.
 
-use std::cell::Cell;
-
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep},
+};
 
 use super::{
     session::{Session, cleanup_deadline},
@@ -10,7 +11,8 @@ use super::{
 };
 use crate::{
     domain::{check::Side, code::Code, event::Event, hint::Hint, problem::Problem, spec::LinkSpec},
-    k8s::lease::{self, Held},
+    error::Failure,
+    k8s::lease::{self, Attempt, Held},
     mysql::Answer,
     wait::Deadline,
 };
@@ -38,7 +40,7 @@ impl Lock {
     ///
     /// # Errors
     /// `LinkLocked` when another run has it, and whatever asking for it can fail with.
-    pub(super) async fn take(session: &Session, sides: &Sides) -> Result<Self, Problem> {
+    pub(super) async fn take(session: &Session, sides: &Sides) -> Result<Self, Failure> {
         let spec = &session.spec;
         if spec.mesh().is_some() {
             return Self::lease(session, sides).await;
@@ -46,7 +48,7 @@ impl Lock {
         let Some(link) = spec.replication() else { return Ok(Self::Nowhere) };
         let channel = link.replication.channel.clone();
         let mut live = sides.open(Side::Replica, "", session.deadline).await?;
-        match live.server.take_lock(&channel, session.deadline).await? {
+        match live.server.take_lock(&channel, session.deadline).await.map_err(Problem::from)? {
             Answer::Taken => {
                 let lock =
                     SessionLock { link: spec.clone(), channel, live: Mutex::new(live), deadline: session.deadline };
@@ -59,7 +61,8 @@ impl Lock {
                 ),
             )
             .seen(by)
-            .hint(Hint::text("wait until it has ended; the server frees the lock as soon as that session ends"))),
+            .hint(Hint::text("wait until it has ended; the server frees the lock as soon as that session ends"))
+            .into()),
             Answer::Denied(why) => {
                 let seen = format!("the replica's server gives no lock ({why}): nothing keeps a second run away");
                 session.events.tell(Event::Warned { what: "lock".to_owned(), code: Code::NoLock, seen });
@@ -69,23 +72,41 @@ impl Lock {
         }
     }
 
-    /// Takes the Lease, and tells where the lock of a run that died elsewhere has to be watched before.
-    async fn lease(session: &Session, sides: &Sides) -> Result<Self, Problem> {
-        let watched = Cell::new(None);
-        let watching = |holder: &str| {
-            let what = format!("lock of {holder}, not renewed for 30 s: watched for 10 s");
-            session.events.tell(Event::Started { what: what.clone() });
-            watched.set(Some((what, Instant::now())));
+    /// Takes the Lease; one whose holder seems to have died is watched first, which is told.
+    async fn lease(session: &Session, sides: &Sides) -> Result<Self, Failure> {
+        let (cluster, link, deadline) = (sides.client()?, session.spec.name.as_str(), session.deadline);
+        let acquire = async |watched| lease::acquire(cluster, link, watched, deadline).await.map_err(Problem::from);
+        let (holder, version, age_seconds) = match acquire(None).await? {
+            Attempt::Taken(held) => return Ok(Self::Lease(held)),
+            Attempt::Expired { holder, version, age_seconds } => (holder, version, age_seconds),
         };
-        let taken = lease::acquire(sides.client()?, &session.spec.name, session.deadline, watching).await;
-        let taken = taken.map_err(Problem::from);
-        if let Some((what, since)) = watched.take() {
-            let took_seconds = since.elapsed().as_secs_f64();
-            session.events.tell(match &taken {
-                Ok(_) => Event::Done { what, seen: "taken over".to_owned(), took_seconds },
-                Err(problem) => Event::Failed { what, code: problem.code, took_seconds },
-            });
-        }
+        let seconds = lease::DURATION.as_secs();
+        let what = format!(
+            "lock of {holder}, renewed {age_seconds} s ago by this clock: watched for {seconds} s, then taken over"
+        );
+        let watch = async {
+            session.interruptible("while the lock was watched", sleep(lease::DURATION)).await?;
+            match acquire(Some(&version)).await? {
+                Attempt::Taken(held) => Ok(held),
+                Attempt::Expired { holder, .. } => {
+                    Err(Problem::new(Code::LinkLocked, "another run works on this link: its lock is renewed")
+                        .seen(format!("holder {holder}, whose clock is not this one's"))
+                        .hint(Hint::text("wait until that run has ended"))
+                        .into())
+                }
+            }
+        };
+        let begun = Instant::now();
+        session.events.tell(Event::Started { what: what.clone() });
+        let taken: Result<Held, Failure> = watch.await;
+        let took_seconds = begun.elapsed().as_secs_f64();
+        session.events.tell(match &taken {
+            Ok(_) => Event::Done { what, seen: String::new(), took_seconds },
+            Err(failure) => {
+                let code = failure.problems.first().map_or(Code::Internal, |problem| problem.code);
+                Event::Failed { what, code, took_seconds }
+            }
+        });
         taken.map(Self::Lease)
     }
 

@@ -144,7 +144,7 @@ fn elsewhere(stage: &Stage) -> Command {
     there
 }
 
-/// The lock of a run that was killed on another host holds for its 30 s, is watched for another 10 and then taken over.
+/// The lock of a run that was killed on another host holds for its 30 s, is watched for as long and then taken over.
 fn killed_elsewhere(stage: &Stage) -> Checked {
     stage.unlinked()?;
     let mut there = elsewhere(stage);
@@ -160,12 +160,12 @@ fn killed_elsewhere(stage: &Stage) -> Checked {
     there.kill()?;
     there.wait()?;
     let refused = stage.tool().run(&["setup", "--yes"])?;
-    refused.fails(4, "PXL209", &["holder elsewhere", "free 30 s after its last renewal"])?;
+    refused.fails(4, "PXL209", &["holder elsewhere", "30 s after the last renewal of a run that died"])?;
     thread::sleep(EXPIRES);
     let taken = stage.tool().run(&["setup", "--yes"])?;
     taken.exits(0)?;
     taken.says("lock of elsewhere")?;
-    taken.says("taken over")?;
+    taken.says("watched for 30 s, then taken over")?;
     stage.tool().run(&["verify", "--wait", "20s"])?.exits(0)
 }
 
