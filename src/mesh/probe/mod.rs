@@ -25,6 +25,7 @@ use crate::{
 
 /// What looking a name up may take; a resolver without an answer gives up by itself before.
 const RESOLVING: Duration = Duration::from_secs(12);
+const LOOKUP: &str = "looking the mesh name up";
 /// What a program may take beyond its own deadline before the stream to it is given up.
 const GRACE: Duration = Duration::from_secs(4);
 
@@ -39,6 +40,19 @@ pub struct Place<'a> {
     pub pod: &'a str,
     /// The application container.
     pub container: &'a str,
+}
+
+impl Place<'_> {
+    /// What is done there, as a phrase.
+    fn doing(&self, what: &str) -> String {
+        format!("{what} in container {} of pod {}", self.container, self.pod)
+    }
+
+    /// That it went wrong, and not by its own end.
+    fn broken(&self, what: &str, detail: String) -> K8sError {
+        let pod = (self.cluster.namespace().to_owned(), self.pod.to_owned());
+        K8sError::Pod { target: self.cluster.target(), what: self.doing(what), pod, detail }
+    }
 }
 
 /// What probes wait for, their shell started already, before they ask anything: a reading of counters that comes first.
@@ -89,7 +103,7 @@ impl Probe {
         let argv = ["sh", "-c", script, &seconds.to_string(), host, &port.to_string()].map(ToOwned::to_owned).to_vec();
         let limit = Duration::from_secs(seconds) + GRACE;
         Self {
-            command: Command { argv, stdin: None, most: OUTPUT, limit },
+            command: Command { argv, stdin: None, most: OUTPUT, limit, what: asked.clone() },
             program: "a program",
             asked,
             read: Box::new(read),
@@ -123,7 +137,7 @@ pub struct Answers {
 /// Looks a name up and asks everything else, side by side in one container.
 pub async fn ask(place: Place<'_>, name: &str, probes: &[Probe], gate: &Gate, deadline: Deadline) -> Answers {
     let argv = ["getent", "ahostsv4", name].map(ToOwned::to_owned).to_vec();
-    let lookup = Command { argv, stdin: None, most: OUTPUT, limit: RESOLVING };
+    let lookup = Command { argv, stdin: None, most: OUTPUT, limit: RESOLVING, what: LOOKUP.to_owned() };
     let commands: Vec<&Command> = iter::once(&lookup).chain(probes.iter().map(|probe| &probe.command)).collect();
     let mut went = shell::run(place, &commands, gate, deadline).await.into_iter();
     let resolved = addresses(place, went.next().expect("every command has an end").ended);
@@ -154,20 +168,11 @@ fn addresses(place: Place<'_>, ended: Result<Ended, K8sError>) -> Result<Vec<IpA
             127 => Err(without()),
             code => {
                 let detail = format!("getent ended with {code}: {}", ended.err());
-                Err(failed(place, "resolving the mesh name", detail).into())
+                Err(place.broken(LOOKUP, detail).into())
             }
         },
         Err(K8sError::Pod { detail, .. }) if no_such_program(&detail) => Err(without()),
         Err(error) => Err(error.into()),
-    }
-}
-
-fn failed(place: Place<'_>, what: &str, detail: String) -> K8sError {
-    K8sError::Pod {
-        target: place.cluster.target(),
-        what: format!("{what} in container {} of pod {}", place.container, place.pod),
-        pod: (place.cluster.namespace().to_owned(), place.pod.to_owned()),
-        detail,
     }
 }
 

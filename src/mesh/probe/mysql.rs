@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::{Command, Ended, OUTPUT, Probe};
+use super::{Command, Ended, GRACE, OUTPUT, Probe};
 use crate::{
     domain::{
         facts::ProbeEnd,
@@ -17,11 +17,17 @@ use crate::{
 /// up is seen as that.
 const CONNECT: Duration = Duration::from_secs(8);
 
+/// What a client that is connected may take to be answered, in seconds.
+const ANSWERING: u64 = 4;
+
 /// Hands its standard input to the client as its only option file. With an option file of the image or of the home directory it
-/// would take options from there; the login file cannot be left out but by naming another. A client that fails says afterwards which
-/// version it is.
+/// would take options from there; the login file cannot be left out but by naming another. A client that is connected and gets no
+/// answer does not give up by itself, and would stay when nobody waits for it any more: its first argument is how many seconds it
+/// gets. One that fails says afterwards which version it is.
 const SCRIPT: &str = "command -v mysql >/dev/null 2>&1 || exit 127
-MYSQL_TEST_LOGIN_FILE=/dev/null mysql --defaults-file=/dev/stdin \"$@\" && exit
+within=\"timeout $1\"; shift
+command -v timeout >/dev/null 2>&1 || within=
+MYSQL_TEST_LOGIN_FILE=/dev/null $within mysql --defaults-file=/dev/stdin \"$@\" && exit
 code=$?
 mysql --no-defaults --version </dev/null
 exit $code";
@@ -44,13 +50,14 @@ pub struct Login<'a> {
 /// standard input only.
 pub fn query(host: &str, port: u16, login: Login<'_>, tls: &Tls, deadline: Deadline) -> Probe {
     let connect = CONNECT.min(deadline.left().saturating_sub(Duration::from_secs(2))).as_secs().max(1);
-    let mut argv = ["sh", "-c", SCRIPT, "sh"].map(ToOwned::to_owned).to_vec();
+    let seconds = connect + ANSWERING;
+    let mut argv = ["sh", "-c", SCRIPT, "sh", &seconds.to_string()].map(ToOwned::to_owned).to_vec();
     argv.extend(options(host, port, tls, login.certificate, connect));
-    // A client that is connected and gets no answer does not give up by itself.
-    let limit = Duration::from_secs(connect + 4);
+    let limit = Duration::from_secs(seconds) + GRACE;
+    let what = format!("asking {host}:{port} with mysql");
     let password = login.password.clone();
     Probe {
-        command: Command { argv, stdin: Some(option_file(login)), most: OUTPUT, limit },
+        command: Command { argv, stdin: Some(option_file(login)), most: OUTPUT, limit, what },
         program: "mysql client",
         asked: format!("TLS {}", ssl_mode(tls)),
         read: Box::new(move |ended| end(ended, &password)),
@@ -138,6 +145,10 @@ fn end(ended: &Ended, password: &SecretString) -> (Option<String>, ProbeEnd) {
         };
         return (None, answer);
     }
+    // timeout(1): 124, of BusyBox 143.
+    if matches!(ended.code, 124 | 143) {
+        return (None, ProbeEnd::TimedOut);
+    }
     let version = out.rsplit_once("Ver ").and_then(|(_, rest)| rest.split_whitespace().next());
     let version = version.map(|version| format!("mysql client {version}"));
     let said = ended.err();
@@ -192,6 +203,7 @@ mod tests {
         let ProbeEnd::Error { errno, text } = end else { panic!("an error expected") };
         assert_eq!(errno, Some(2013));
         assert!(text.starts_with("ERROR 2013") && text.ends_with("system error: 110 ***"), "{text}");
+        assert_eq!(super::end(&ended(124, VERSION, ""), &secret()).1, ProbeEnd::TimedOut);
         let odd = super::end(&ended(7, VERSION, ""), &secret()).1;
         assert_eq!(odd, ProbeEnd::Error { errno: None, text: "the client ended with 7".into() });
     }

@@ -26,7 +26,6 @@ use super::{Gate, Place};
 use crate::{
     k8s::{
         K8sError,
-        error::Target,
         exec::{Running, start},
     },
     wait::Deadline,
@@ -34,7 +33,7 @@ use crate::{
 
 /// What the shell is: it evaluates lines that begin with `|` once a line with a dot follows. Of the functions with which a command's
 /// output and end are told, descriptor 3 takes the exit code out of the pipes, 4 standard error past standard output, 5 is where
-/// everything is told. Ends with 127 where the container has no `od`, and where `printf`, which is given the secrets, is a program,
+/// everything is told. It outlives whoever reads that, to reap its commands. Ends with 127 where the container has no `od`, and where `printf`, which is given the secrets, is a program,
 /// whose arguments everybody can read.
 const SHELL: &str = include_str!("shell.sh");
 /// What starting a shell in a container may take.
@@ -52,6 +51,8 @@ pub(super) struct Command {
     pub most: u32,
     /// What it may take, counted from when the gate opens.
     pub limit: Duration,
+    /// What it does, as a phrase for the case that it does not end: `looking at files`.
+    pub what: String,
 }
 
 /// How a command ended.
@@ -79,7 +80,7 @@ impl Ended {
 
 /// How one of several commands went.
 pub(super) struct Went {
-    /// Milliseconds that it took, with the start of the shell if it was started for it, and without the time at the gate.
+    /// Milliseconds that it took, from when the shell was there and the gate was open.
     pub took_ms: u64,
     /// Its end; one that has not ended in time is `TimedOut`.
     pub ended: Result<Ended, K8sError>,
@@ -88,36 +89,45 @@ pub(super) struct Went {
 /// The shells of a run, by pod and container, each kept until it ends or a command in it hangs. They end with the run, as their
 /// standard input does.
 #[derive(Default)]
-pub struct Shells(Mutex<HashMap<(String, String), Arc<OnceCell<Arc<Shell>>>>>);
+pub struct Shells(Mutex<HashMap<(String, String), Slot>>);
+
+/// Where a container's shell is, or is being started.
+type Slot = Arc<OnceCell<Arc<Shell>>>;
 
 impl Shells {
     /// The one of a container, started if there is none.
+    ///
+    /// # Errors
+    /// Those of [`start`], and `Pod` where that took too long: it says nothing of what a command would have met.
     async fn of(&self, place: Place<'_>, deadline: Deadline) -> Result<Arc<Shell>, K8sError> {
         let slot = {
             let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let slot = slots.entry((place.pod.to_owned(), place.container.to_owned())).or_default();
             if slot.get().is_some_and(|shell| shell.is_spent()) {
-                *slot = Arc::default();
+                *slot = Slot::default();
             }
             slot.clone()
         };
-        let shell = slot.get_or_try_init(async || Shell::start(place, deadline).await.map(Arc::new)).await;
-        shell.cloned()
+        let shell = slot.get_or_try_init(async || Shell::start(place, deadline).await.map(Arc::new));
+        match deadline.bound(shell).await {
+            Ok(Err(K8sError::TimedOut { elapsed, .. })) | Err(elapsed) => {
+                Err(place.broken("starting a shell", elapsed.to_string()))
+            }
+            Ok(shell) => shell.cloned(),
+        }
     }
 }
 
 /// Hands commands to the container's shell once the gate is open, and gives how each of them went, in their order.
 pub(super) async fn run(place: Place<'_>, commands: &[&Command], gate: &Gate, deadline: Deadline) -> Vec<Went> {
-    let begun = Instant::now();
     let shell = place.shells.of(place, deadline.at_most(STARTING)).await;
-    let starting = begun.elapsed();
     gate.wait().await;
     let opened = Instant::now();
     let ended = match shell {
-        Ok(shell) => shell.run(commands, deadline).await,
+        Ok(shell) => shell.run(place, commands, deadline).await,
         Err(error) => commands.iter().map(|_| (Err(error.clone()), opened)).collect(),
     };
-    let took = |at: Instant| u64::try_from((starting + (at - opened)).as_millis()).unwrap_or(u64::MAX);
+    let took = |at: Instant| u64::try_from((at - opened).as_millis()).unwrap_or(u64::MAX);
     ended.into_iter().map(|(ended, at)| Went { took_ms: took(at), ended }).collect()
 }
 
@@ -125,14 +135,15 @@ pub(super) async fn run(place: Place<'_>, commands: &[&Command], gate: &Gate, de
 struct Shell {
     todo: mpsc::UnboundedSender<Todo>,
     next: AtomicUsize,
-    /// Its exit code, or why there is none; set before those who wait for a command of its learn that they wait in vain.
-    over: Arc<OnceLock<Result<i32, K8sError>>>,
+    /// Its end; set before those who wait for a command of its learn that they wait in vain.
+    over: Over,
     /// Whether a command has not ended in time, so that nobody knows whether the shell is still there.
     hangs: AtomicBool,
-    target: Arc<Target>,
-    what: String,
     _serves: AbortOnDropHandle<()>,
 }
+
+/// The exit code of a shell and what it said on standard error, or why there is none.
+type Over = Arc<OnceLock<Result<(i32, String), K8sError>>>;
 
 /// Commands for a shell, as it reads them, and who waits for the end of each.
 struct Todo {
@@ -144,17 +155,9 @@ impl Shell {
     async fn start(place: Place<'_>, deadline: Deadline) -> Result<Self, K8sError> {
         let running = start(place.cluster, place.pod, place.container, &["sh", "-c", SHELL], deadline).await?;
         let (todo, todos) = mpsc::unbounded_channel();
-        let over = Arc::new(OnceLock::new());
+        let over = Over::default();
         let serves = AbortOnDropHandle::new(tokio::spawn(serve(running, todos, over.clone())));
-        Ok(Self {
-            todo,
-            next: AtomicUsize::default(),
-            over,
-            hangs: AtomicBool::default(),
-            target: place.cluster.target(),
-            what: format!("running commands in container {} of pod {}", place.container, place.pod),
-            _serves: serves,
-        })
+        Ok(Self { todo, next: AtomicUsize::default(), over, hangs: AtomicBool::default(), _serves: serves })
     }
 
     fn is_spent(&self) -> bool {
@@ -162,27 +165,39 @@ impl Shell {
     }
 
     /// How each command ended, and when.
-    async fn run(&self, commands: &[&Command], deadline: Deadline) -> Vec<(Result<Ended, K8sError>, Instant)> {
+    async fn run(
+        &self,
+        place: Place<'_>,
+        commands: &[&Command],
+        deadline: Deadline,
+    ) -> Vec<(Result<Ended, K8sError>, Instant)> {
         let first = self.next.fetch_add(commands.len(), Ordering::Relaxed);
         let (waiting, ends): (Vec<_>, Vec<_>) = (first..)
             .zip(commands)
             .map(|(number, command)| {
                 let (told, end) = oneshot::channel();
-                ((number, told), (end, deadline.at_most(command.limit)))
+                ((number, told), (*command, end))
             })
             .unzip();
         // What a shell that has ended does not take is dropped, and with it the senders that the ends below wait for.
         drop(self.todo.send(Todo { text: script(first, commands), waiting }));
-        join_all(ends.into_iter().map(|(end, deadline)| async move {
-            let ended = match deadline.bound(end).await {
+        join_all(ends.into_iter().map(|(command, end)| async move {
+            let ended = match deadline.at_most(command.limit).bound(end).await {
                 Ok(Ok(ended)) => Ok(ended),
                 Ok(Err(_)) => {
-                    let over = self.over.get().expect("a shell says how it ended before it drops what it was to do");
-                    over.clone().map(|code| Ended { code, ..Ended::default() })
+                    match self.over.get().expect("a shell says how it ended before it drops what it was to do") {
+                        // It had nothing to run commands with.
+                        Ok((127, _)) => Ok(Ended { code: 127, ..Ended::default() }),
+                        Ok((code, said)) => {
+                            Err(place.broken(&command.what, format!("the shell ended with {code} before that: {said}")))
+                        }
+                        Err(error) => Err(error.clone()),
+                    }
                 }
                 Err(elapsed) => {
                     self.hangs.store(true, Ordering::Relaxed);
-                    Err(K8sError::TimedOut { target: self.target.clone(), what: self.what.clone(), elapsed })
+                    let what = place.doing(&command.what);
+                    Err(K8sError::TimedOut { target: place.cluster.target(), what, elapsed })
                 }
             };
             (ended, Instant::now())
@@ -192,7 +207,7 @@ impl Shell {
 }
 
 /// Feeds a shell and tells the ends of its commands, to its own end.
-async fn serve(running: Running, mut todos: mpsc::UnboundedReceiver<Todo>, over: Arc<OnceLock<Result<i32, K8sError>>>) {
+async fn serve(running: Running, mut todos: mpsc::UnboundedReceiver<Todo>, over: Over) {
     let heard = Mutex::new(Heard::default());
     let input = stream::unfold(&mut todos, async |todos| {
         let Todo { text, waiting } = todos.recv().await?;
@@ -200,10 +215,7 @@ async fn serve(running: Running, mut todos: mpsc::UnboundedReceiver<Todo>, over:
         Some((text, todos))
     });
     let hear = |bytes: &[u8]| heard.lock().unwrap_or_else(PoisonError::into_inner).take(bytes);
-    let ended = running.follow(input, hear).await.map(|(code, said)| {
-        tracing::debug!("a shell ended with {code}: {said}");
-        code
-    });
+    let ended = running.follow(input, hear).await;
     let _once = over.set(ended);
 }
 
@@ -273,7 +285,8 @@ mod tests {
 
     fn command(argv: &[&str], stdin: Option<&str>) -> Command {
         let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-        Command { argv, stdin: stdin.map(SecretString::from), most: OUTPUT, limit: Duration::from_secs(9) }
+        let (stdin, limit, what) = (stdin.map(SecretString::from), Duration::from_secs(9), String::new());
+        Command { argv, stdin, most: OUTPUT, limit, what }
     }
 
     fn waiting(numbers: impl IntoIterator<Item = usize>) -> (Heard, Vec<oneshot::Receiver<Ended>>) {

@@ -1,5 +1,6 @@
 command -v od >/dev/null 2>&1 && [ "$(command -v printf)" = printf ] || exit 127
 exec 5>&1
+trap '' PIPE
 hex() { od -An -v -tx1 -N "$2" | while read -r bytes; do echo "$1 $bytes"; done; }
 tell() {
   n=$1 most=$2; shift 2

@@ -79,7 +79,8 @@ pub async fn tls_files(
         key: client.map_or("", |client| &client.key),
     };
     let argv = ["sh", "-c", &script(), "sh", paths.ca, paths.certificate, paths.key].map(ToOwned::to_owned).to_vec();
-    let command = Command { argv, stdin: None, most: KEPT, limit: LOOKING };
+    let what = "looking at the files of the channel's TLS".to_owned();
+    let command = Command { argv, stdin: None, most: KEPT, limit: LOOKING, what };
     let Place { pod, container, .. } = place;
     let unseen = |why: String| {
         let message = format!("container {container} of pod {pod} does not show the files of the channel's TLS");
