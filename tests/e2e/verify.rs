@@ -1,6 +1,7 @@
 //! Verify beyond its plain report: chosen checks, waiting, JUnit; and render, which shows what setup applies.
 
 use std::{
+    collections::BTreeMap,
     os::unix::process::ExitStatusExt as _,
     process::Stdio,
     thread,
@@ -142,11 +143,16 @@ fn no_process(stage: &Stage) -> Checked {
     stage.linked()?;
     let list = "for p in /proc/[0-9]*; do read -r line <$p/stat && echo \"$line\"; done 2>/dev/null; true";
     let shown = ["--context", "dr", "-n", "pxc", "exec", "pxc-0", "-c", "pxc", "--", "sh", "-c", list];
-    let left = || -> Result<Vec<String>, Failed> {
+    let processes = || -> Result<BTreeMap<String, String>, Failed> {
         let all = stage.kubectl(&shown)?;
-        // The server, and the shell that lists.
-        let own = |line: &&str| line.contains("(mysqld)") || line.contains("(sh) R");
-        Ok(all.lines().filter(|line| !own(line)).map(str::to_owned).collect())
+        // The shell that lists is one of them.
+        let others = all.lines().filter(|line| !line.contains("(sh) R")).filter_map(|line| line.split_once(' '));
+        Ok(others.map(|(pid, what)| (pid.to_owned(), what.to_owned())).collect())
+    };
+    // What other trials ran in it has left some.
+    let before = processes()?;
+    let left = || -> Result<Vec<String>, Failed> {
+        Ok(processes()?.into_iter().filter(|(pid, _)| !before.contains_key(pid)).map(|(_, what)| what).collect())
     };
     let mut killed = 0;
     for cut in [None, Some(60), Some(100), Some(140), Some(180), Some(220), Some(260), Some(300)] {
