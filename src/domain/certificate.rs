@@ -177,7 +177,8 @@ impl Certificate {
             if is_root && trusted.iter().any(|one| one.der == last.der) {
                 return Chain::Trusted(way);
             }
-            // Of two that have one name and key, as a renewed root and the old one, the one that holds.
+            // Of two that have one name and key, as a renewed root and the old one, the one that holds; else the first, as OpenSSL
+            // takes it, which tries no second (seen with `openssl verify` of 3.0.19 and an authority that two roots had signed).
             let mut issuers: Vec<&Self> = trusted.iter().chain(shown).filter(|one| last.may_be_by(one)).collect();
             issuers.sort_by_key(|one| matches!(one.holds(at), Holds::NotYet | Holds::NoMore));
             let signed: Vec<(&Self, Option<bool>)> =
