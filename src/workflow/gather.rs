@@ -214,11 +214,9 @@ async fn resolved(session: &Session, sides: &Sides, pod: &PodFacts) -> Option<Fe
     if pod.sidecar == Sidecar::Absent || pod.dns_capture == Some(true) {
         return None;
     }
-    let place = match sides.place(session.spec.mesh()?, &pod.name) {
-        Ok(place) => place,
-        Err(problem) => return Some(Fetched::Failed(problem)),
-    };
-    Some(probe::resolve(place, &session.spec.host, session.deadline).await.into())
+    let mesh = session.spec.mesh()?;
+    let asked = async { probe::resolve(sides.place(mesh, &pod.name)?, &session.spec.host, session.deadline).await };
+    Some(asked.await.into())
 }
 
 /// The last words of a sidecar that is not ready.
@@ -236,11 +234,9 @@ async fn tls_files(session: &Session, sides: &Sides, pod: &PodFacts, extent: Ext
     if extent != (Extent::Whole { files: true }) || !link.replication.has_tls_files() {
         return None;
     }
-    let place = match sides.place(mesh, &pod.name) {
-        Ok(place) => place,
-        Err(problem) => return Some(Fetched::Failed(problem)),
-    };
-    Some(tls_files::tls_files(place, tls, client_certificate.as_ref(), session.deadline).await.into())
+    let client = client_certificate.as_ref();
+    let looked = async { tls_files::tls_files(sides.place(mesh, &pod.name)?, tls, client, session.deadline).await };
+    Some(looked.await.into())
 }
 
 async fn members(

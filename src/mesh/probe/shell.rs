@@ -121,7 +121,8 @@ impl Shells {
 /// Hands commands to the container's shell once the gate is open, and gives how each of them went, in their order.
 pub(super) async fn run(place: Place<'_>, commands: &[&Command], gate: &Gate, deadline: Deadline) -> Vec<Went> {
     let shell = place.shells.of(place, deadline.at_most(STARTING)).await;
-    gate.wait().await;
+    // Where the time is over first, so it is for the commands.
+    let _open = deadline.bound(gate.wait()).await;
     let opened = Instant::now();
     let ended = match shell {
         Ok(shell) => shell.run(place, commands, deadline).await,
